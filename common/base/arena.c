@@ -64,7 +64,7 @@ void *arena_alloc(struct arena *arena, size_t size_bytes)
     if (size_bytes > arena->limit_bytes)
         return NULL;
     size_t size = (size_bytes + align - 1) / align * align;
-    if (size > arena->limit_bytes - arena->used_bytes)
+    if (size < size_bytes || size > arena->limit_bytes - arena->used_bytes)
         return NULL;
     struct arena_block *block = block_for(arena, size);
     void *p = block->data + block->used;

@@ -12,7 +12,7 @@
 
 #define COHORT_CUT_ALL UINT64_MAX
 
-struct cohort {
+struct cohort_rule {
     const char *salt;           /* borrowed */
     uint64_t cut;               /* 0: only the named; COHORT_CUT_ALL: everyone */
     const char *const *devices; /* borrowed; "site/device" */
@@ -23,7 +23,7 @@ struct cohort {
 uint64_t cohort_hash(const char *salt, const char *device);
 
 /* device is "site/device". */
-bool cohort_contains(const struct cohort *cohort, const char *device);
+bool cohort_contains(const struct cohort_rule *rule, const char *device);
 
 /* The cut that takes percent (0 to 100) of all devices: floor(percent * 2^64 / 100). */
 uint64_t cohort_cut_percent(unsigned percent);

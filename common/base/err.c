@@ -11,9 +11,10 @@ enum err_code err_set(struct err *err, enum err_code code, const char *fmt, ...)
         return code;
     va_list args;
     va_start(args, fmt);
-    *err = (struct err){.code = code};
-    (void)vsnprintf(err->text, sizeof err->text, fmt, args);
+    struct err fresh = {.code = code}; /* an argument may be the old text */
+    (void)vsnprintf(fresh.text, sizeof fresh.text, fmt, args);
     va_end(args);
+    *err = fresh;
     return code;
 }
 
@@ -24,11 +25,12 @@ enum err_code err_sys(struct err *err, int sys_errno, const char *fmt, ...)
         return code;
     va_list args;
     va_start(args, fmt);
-    *err = (struct err){.code = code, .sys = sys_errno};
-    (void)vsnprintf(err->text, sizeof err->text, fmt, args);
+    struct err fresh = {.code = code, .sys = sys_errno};
+    (void)vsnprintf(fresh.text, sizeof fresh.text, fmt, args);
     va_end(args);
-    size_t used = strlen(err->text);
-    (void)snprintf(err->text + used, sizeof err->text - used, ": %s", strerror(sys_errno));
+    size_t used = strlen(fresh.text);
+    (void)snprintf(fresh.text + used, sizeof fresh.text - used, ": %s", strerror(sys_errno));
+    *err = fresh;
     return code;
 }
 
@@ -36,14 +38,15 @@ enum err_code err_wrap(struct err *err, const char *fmt, ...)
 {
     if (!err)
         return ERR_FAILED;
-    char old[ERR_TEXT_MAX];
-    memcpy(old, err->text, sizeof old);
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(err->text, sizeof err->text, fmt, args);
+    char text[2 * ERR_TEXT_MAX + 2]; /* both whole; the end of a long one is cut */
+    (void)vsnprintf(text, ERR_TEXT_MAX, fmt, args);
     va_end(args);
-    size_t used = strlen(err->text);
-    (void)snprintf(err->text + used, sizeof err->text - used, ": %s", old);
+    size_t used = strlen(text);
+    (void)snprintf(text + used, sizeof text - used, ": %s", err->text);
+    memcpy(err->text, text, ERR_TEXT_MAX - 1);
+    err->text[ERR_TEXT_MAX - 1] = '\0';
     return err->code;
 }
 

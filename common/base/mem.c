@@ -16,7 +16,8 @@ void *mem_grow(void *old, size_t old_count, size_t count, size_t size)
 {
     if (size && count > (size_t)-1 / 2 / size)
         abort();
-    char *p = realloc(old, count * size ? count * size : 1);
+    size_t bytes = count * size;
+    char *p = realloc(old, bytes ? bytes : 1);
     if (!p)
         abort();
     if (count > old_count)

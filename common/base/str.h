@@ -61,12 +61,13 @@ MUST_USE enum err_code str_unhex(const char *hex, uint8_t *ret, size_t ret_len);
 /* The whole text is a decimal number without sign, at most max. */
 MUST_USE enum err_code str_u64(const char *text, uint64_t max, uint64_t *ret);
 
-/* "250ms", "30s", "5m", "1h30m", "7d"; a bare number is refused. ERR_MALFORMED otherwise. */
+/* "250ms", "30s", "5m", "1h30m", "7d", units falling; a bare number is refused. ERR_MALFORMED otherwise. */
 MUST_USE enum err_code str_duration_ms(const char *text, int64_t *ret_ms);
-/* "4096", "64K", "10M", "2G" (1024). ERR_MALFORMED otherwise. */
+/* "4096", "64K", "10M", "2G", "1T" (1024). ERR_MALFORMED otherwise. */
 MUST_USE enum err_code str_size_bytes(const char *text, uint64_t *ret_bytes);
 
-/* For people: "1m30s", "250ms"; "1.5 MiB". ret takes at least 32 bytes. */
+/* For people: "1m30s", "250ms" (the two largest units, cut off below); "1.5 MiB". ret takes at least
+ * 32 bytes. */
 void str_format_duration(int64_t ms, char ret[static 32]);
 void str_format_size(uint64_t size_bytes, char ret[static 32]);
 /* RFC 3339 in UTC, with milliseconds: "2026-11-21T19:42:45.123Z". ret takes at least 32 bytes. */
