@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shell of `captain serve`: owns loop, bus, tables, log, fleet and edges, and joins them. Holds no
+ * rule of its own.
+ */
+#pragma once
+
+#include "captain/core/fleet.h"
+#include "captain/decision.h"
+#include "captain/desired.h"
+#include "captain/ingest.h"
+#include "captain/io/artifact.h"
+#include "captain/io/http.h"
+#include "captain/keys.h"
+
+struct captain_options {
+    const char *folder;     /* state: captain.db, keys/, artifact/, release/, root.dsse, captain.lock */
+    const char *nats_url;
+    const char *nats_creds; /* or NULL */
+    const char *nats_ca;    /* or NULL */
+    const char *listen;     /* of the artifact store; NULL: "127.0.0.1:0" */
+    const char *store_url;  /* what devices are told; NULL: http:// and the address listened on */
+    const char *tenant;     /* NULL: "default" */
+    int64_t online_ms;      /* a device unheard of for so long is offline; 0: 90 s */
+    uint32_t devices_max;   /* 0: 1,000,000 */
+    int64_t flush_ms;       /* 0: 1,000 */
+};
+
+struct captain {
+    struct captain_options options;
+    char holder[256]; /* "host:pid" */
+    char store_url[256];
+    int64_t started_ms;
+    int lock_fd;
+    struct loop *loop;
+    struct db *db;
+    struct bus *bus;
+    struct fleet *fleet;
+    struct keys keys;
+    struct artifacts *artifacts;
+    struct http_server *http;
+    struct decisions *decisions;
+    struct desired_publisher *desired;
+    struct ingest *ingest;
+    struct api *api;
+    enum err_code exit_code;
+};
+
+/* Runs until SIGINT, SIGTERM or loss of the log. Prints nothing: logs, and notifies systemd when ready. */
+MUST_USE enum err_code captain_serve(const struct captain_options *options, struct err *err);
