@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From check results to health: thresholds of consecutive results, a verdict for the app, and when each
+ * check is due next. Due times are spread by a per-device phase and then merged: checks of one interval
+ * fall due together, so that an idle agent wakes rarely. Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { HEALTH_CHECKS_MAX = 32 };
+
+struct health_check_rule {
+    uint32_t interval_ms;
+    uint32_t healthy_threshold;   /* at least 1 */
+    uint32_t unhealthy_threshold; /* at least 1 */
+};
+
+enum health_verdict {
+    HEALTH_UNKNOWN, /* some check has not reached a threshold yet */
+    HEALTH_GOOD,
+    HEALTH_BAD,
+};
+
+struct health_check {
+    struct health_check_rule rule;
+    enum health_verdict verdict;
+    uint32_t run_length; /* consecutive equal results */
+    bool last_ok;
+    bool running;        /* a probe is out */
+    int64_t due_ms;
+};
+
+struct health {
+    struct health_check checks[HEALTH_CHECKS_MAX];
+    uint32_t checks_len;
+    enum health_verdict verdict;
+    int64_t good_since_ms; /* -1: not good */
+};
+
+/* first_ms: when the first probes are due (a service needs a moment to open its port). An app without
+ * checks is GOOD from then on. */
+void health_start(struct health *health, const struct health_check_rule *rules, uint32_t rules_len,
+                  int64_t first_ms);
+
+/* The next check to probe now (marks it running), or -1. */
+int health_next_due(struct health *health, int64_t now_ms);
+/* When the next one is due; INT64_MAX: none (all running, or no checks). */
+int64_t health_deadline_ms(const struct health *health);
+
+/* A probe's result. Returns true when the app's verdict changed. */
+bool health_result(struct health *health, uint32_t check, bool ok, int64_t now_ms);
