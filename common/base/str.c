@@ -235,12 +235,15 @@ void str_format_duration(int64_t ms, char ret[static 32])
     uint64_t big = left / unit_ms;
     uint64_t small =
         i + 1 < ARRAY_LEN(duration_units) ? left % unit_ms / (uint64_t)duration_units[i + 1].ms : 0;
+    char text[64] = "";
     if (small)
-        (void)snprintf(ret, 32, "%s%llu%s%llu%s", sign, (unsigned long long)big,
+        (void)snprintf(text, sizeof text, "%s%llu%s%llu%s", sign, (unsigned long long)big,
                        duration_units[i].name, (unsigned long long)small,
                        duration_units[i + 1].name);
     else
-        (void)snprintf(ret, 32, "%s%llu%s", sign, (unsigned long long)big, duration_units[i].name);
+        (void)snprintf(text, sizeof text, "%s%llu%s", sign, (unsigned long long)big,
+                       duration_units[i].name);
+    memcpy(ret, text, 32); /* at most 19 digits and a unit, or the days and hours of INT64_MIN */
 }
 
 void str_format_size(uint64_t size_bytes, char ret[static 32])
