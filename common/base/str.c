@@ -143,7 +143,7 @@ static bool read_number(const char **text, uint64_t max, uint64_t *ret)
     size_t len = strspn(*text, digits);
     for (size_t i = 0; i < len; i++) {
         uint64_t digit = (uint64_t)((*text)[i] - '0');
-        if (value > max / 10 || value * 10 > max - digit)
+        if (digit > max || value > (max - digit) / 10)
             return false;
         value = value * 10 + digit;
     }
