@@ -70,6 +70,12 @@ static bool is_version(const char *text, size_t len)
     return all_in(&version_set, text, len) && !strchr("._+~-", text[0]);
 }
 
+/* len first: a NUL inside must not hide what comes after it. */
+static bool is_path(const char *text, size_t len)
+{
+    return is_utf8(text, len, false) && (str_equal(text, ".") || str_is_inner_path(text));
+}
+
 /* What a text of this class must be; NULL if it is. len is over 0. */
 static const char *class_breach(const struct codec_row *row, const char *text, size_t len)
 {
@@ -85,9 +91,7 @@ static const char *class_breach(const struct codec_row *row, const char *text, s
     case CLASS_VERSION:
         return is_version(text, len) ? NULL : "letters, digits and . _ + ~ -";
     case CLASS_PATH:
-        return str_equal(text, ".") || (str_is_inner_path(text) && is_utf8(text, len, false))
-                   ? NULL
-                   : "a path that stays inside its folder";
+        return is_path(text, len) ? NULL : "a path that stays inside its folder";
     case CLASS_HEX:
         return len == row->max && all_in(&hex_set, text, len) ? NULL : "lower-case hexadecimal";
     case CLASS_COMMIT:
