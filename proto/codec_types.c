@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every type of the contract, for the tests that hold all of them to one rule.
+ * Every type of the contract, for the tests that hold all of them to one rule. New ones go to the
+ * end: the corpus of the fuzzer names a type by its place here.
  */
 #include "proto/codec_table.h"
 
