@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Exponential backoff with full jitter: delay = uniform in [min, min(max, base * 2^failures)] (Brooker,
- * "Exponential Backoff And Jitter", AWS Architecture Blog 2015). Pure: randomness is the caller's rng.
+ * Exponential backoff with full jitter: delay = uniform in [min, min(max, base * 2^failures)]
+ * (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015). Pure: randomness is the
+ * caller's rng.
  */
 #pragma once
 
