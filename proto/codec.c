@@ -4,6 +4,8 @@
 #include <stdalign.h>
 #include <string.h>
 
+enum { FIELD_ID_MAX = (1 << 29) - 1 }; /* https://protobuf.dev/programming-guides/proto3 */
+
 /* One decoding or encoding. */
 struct run {
     struct arena *arena;
@@ -187,13 +189,26 @@ static enum err_code read_field(struct run *run, struct codec_at *at,
     }
 }
 
+/* protobuf-c takes field number 0 when it is written in more than one byte, and cannot read what it
+ * writes for it. */
+static enum err_code read_unknown(struct run *run, const struct codec_at *at,
+                                  const ProtobufCMessage *wire, struct codec_head *ret)
+{
+    for (unsigned i = 0; i < wire->n_unknown_fields; i++)
+        if (!wire->unknown_fields[i].tag || wire->unknown_fields[i].tag > FIELD_ID_MAX)
+            return codec_fail(at, run->err, ERR_MALFORMED, "has a field with number %u",
+                              wire->unknown_fields[i].tag);
+    *ret = (struct codec_head){wire->unknown_fields, wire->n_unknown_fields};
+    return ERR_OK;
+}
+
 static enum err_code read_message(struct run *run, const struct codec_at *up,
                                   const struct codec_type *type, const void *wire, void *plain)
 {
-    const ProtobufCMessage *base = wire;
-    struct codec_head *head = plain;
-    *head = (struct codec_head){base->unknown_fields, base->n_unknown_fields};
-    struct codec_at at = {.up = up, .type = type};
+    struct codec_at at = {.up = up, .type = type, .index = CODEC_NO_INDEX};
+    enum err_code unknown = read_unknown(run, &at, wire, plain);
+    if (unknown)
+        return unknown;
     for (size_t i = 0; i < type->rows_len; i++) {
         at.row = &type->rows[i];
         at.index = CODEC_NO_INDEX;

@@ -131,6 +131,20 @@ static void test_unknown__fields_survive_on_every_level(void **state)
     assert_int_equal(changed.len, wire.len + 2);
 }
 
+/* protobuf-c reads number 0 when it is written in two bytes, and would write what nobody can read.
+ */
+static void test_unknown__field_number_zero_is_refused(void **state)
+{
+    (void)state;
+    struct arena arena DEFER(arena_fini);
+    arena_init(&arena, ARENA_MAX_BYTES);
+    struct status_query query;
+    struct err err = {0};
+    struct bytes in = bytes_of("\x80\0\0", 3);
+    assert_int_equal(codec_decode(&codec_status_query, in, &arena, &query, &err), ERR_MALFORMED);
+    assert_string_equal(err.text, "status_query: has a field with number 0");
+}
+
 static void test_unknown__enum_values_are_kept(void **state)
 {
     struct fixture *fixture = *state;
@@ -243,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_codec__returns_a_health_message_field_by_field),
         cmocka_unit_test(test_codec__tells_an_absent_message_from_an_empty_one),
         cmocka_unit_test(test_unknown__fields_survive_on_every_level),
+        cmocka_unit_test(test_unknown__field_number_zero_is_refused),
         cmocka_unit_test(test_unknown__enum_values_are_kept),
         cmocka_unit_test(test_damage__cut_at_every_length),
         cmocka_unit_test(test_damage__any_byte_changed),
