@@ -15,8 +15,9 @@ static const struct codec_row signature_rows[] = {
 #undef S
 CODEC_TYPE(signature, signature, 256);
 
-/* The payload of a release is the largest; root and desired are checked against their own sizes
- * where the envelope is opened. */
+/* A release is the largest payload: 512 KiB, so that its log entry fits into one message of the
+ * bus. SIGN_RELEASE_MAX_BYTES (1 MiB) is only the outer cap before parsing; root and desired have
+ * their own. */
 #define S struct envelope
 static const struct codec_row envelope_rows[] = {
     NEED_BYTES(payload, 1, 512 << 10),
