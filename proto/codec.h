@@ -14,7 +14,8 @@
 struct codec_type; /* one message: its fields, offsets and limits */
 
 /* ret points to the plain struct of type; it is filled only on success. in must live as long as ret
- * (bytes fields may be views of it or of the arena). */
+ * (bytes fields may be views of it or of the arena). Takes about 8 times in.len of the arena, plus 1 KiB;
+ * encoding about 4 times the encoded size. */
 MUST_USE enum err_code codec_decode(const struct codec_type *type, struct bytes in, struct arena *arena, void *ret,
                                     struct err *err);
 
