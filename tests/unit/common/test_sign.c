@@ -133,11 +133,13 @@ static void test_sign__the_vector_of_nothing(void **state)
     sign_key_from_seed(seed, &key);
     assert_int_equal(sign_pae("", text(""), &s->arena, &pae, &s->err), ERR_OK);
     assert_hex(pae, "445353457631203020203020");
-    assert_int_equal(sign_seal("", text(""), &key, 1, &s->arena, &sealed, &s->err), ERR_OK);
-    assert_hex(
-        decode(s, sealed).signatures[0].sig,
-        "f814eebe6c0b24cb85d6ac3a7730869209223ea9feaea470160ce97a9b5b17980a84893f5a2c6d554689"
-        "c329e89eeaac6167cd58a5317a0f798d6fbff21d0f00");
+    /* No envelope may have an empty type, so the signature is checked without one. */
+    uint8_t sig[SIGN_SIGNATURE_BYTES];
+    assert_int_equal(str_unhex("f814eebe6c0b24cb85d6ac3a7730869209223ea9feaea470160ce97a9b5b1798"
+                               "0a84893f5a2c6d554689c329e89eeaac6167cd58a5317a0f798d6fbff21d0f00",
+                               sig, sizeof sig),
+                     ERR_OK);
+    assert_int_equal(crypto_sign_verify_detached(sig, pae.ptr, pae.len, key.public_key), 0);
 }
 
 static void test_sign__what_is_sealed_opens(void **state)
