@@ -43,7 +43,9 @@ static void check(const struct document *document, struct bytes in, const struct
     if (payload.len > document->bytes_max)
         abort();
     void *message = arena_alloc(arena, 4096);
-    (void)codec_decode(document->codec, payload, arena, message, &err);
+    code = codec_decode(document->codec, payload, arena, message, &err);
+    if (code && code != ERR_MALFORMED && code != ERR_SIZE)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
