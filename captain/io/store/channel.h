@@ -36,3 +36,6 @@ MUST_USE enum err_code store_channel_get(struct db *db, const char *app, const c
 /* By name. */
 MUST_USE enum err_code store_channel_list(struct db *db, struct arena *arena, struct store_channel **ret,
                                           size_t *ret_len, struct err *err);
+/* Those whose newest desired state the bus has not confirmed. By name. */
+MUST_USE enum err_code store_channel_list_unsent(struct db *db, struct arena *arena, struct store_channel **ret,
+                                                 size_t *ret_len, struct err *err);
