@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "captain/captain.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "captain/api.h"
+#include "captain/io/store/log.h"
+#include "captain/projection.h"
+#include "common/base/mem.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "proto/codec.h"
+
+enum {
+    ONLINE_MS = 90000,
+    DEVICES_MAX = 1000000,
+    FLUSH_MS = 1000,
+    RECONNECT_MAX_MS = 5000,
+    CLOSE_FLUSH_MS = 2000,
+    ROOT_ARENA_BYTES = 4 << 20,
+    CHANNEL_ARENA_BYTES = 1 << 20,
+};
+#define DESIRED_VALID_MS (7 * INT64_C(86400000))
+#define DESIRED_REISSUE_MS INT64_C(86400000)
+
+/* What only this file needs beside the parts that everybody sees. */
+struct serve {
+    struct captain captain; /* first: the parts get a pointer to it */
+    char folder[PATH_MAX];
+    char lock_path[PATH_MAX + 16];
+    struct err why; /* it ends */
+    bool ready;
+    struct loop_timer watchdog;
+    int64_t watchdog_ms;
+    int64_t fed_ms;
+};
+
+static void end_with(struct serve *serve, const struct err *err)
+{
+    if (serve->why.code == ERR_OK)
+        serve->why = *err;
+    serve->captain.exit_code = serve->why.code;
+    loop_stop(serve->captain.loop);
+}
+
+/* Hooks of the log. */
+
+static enum err_code issue_channel(struct captain *captain, const struct log_entry *entry,
+                                   struct err *err)
+{
+    struct channel_set set;
+    struct arena arena;
+    arena_init(&arena, CHANNEL_ARENA_BYTES);
+    enum err_code code = codec_decode(&codec_channel_set, entry->body, &arena, &set, err);
+    if (code == ERR_OK)
+        code = desired_issue(captain->desired, set.app, set.channel, entry->seq, err);
+    arena_fini(&arena);
+    return code;
+}
+
+static enum err_code on_apply(void *arg, const struct log_entry *entry, struct err *err)
+{
+    struct captain *captain = arg;
+    enum err_code code = projection_apply(captain->db, captain->artifacts, entry, err);
+    if (code == ERR_OK && str_equal(entry->kind, "channel.set"))
+        code = issue_channel(captain, entry, err);
+    return code;
+}
+
+static void on_committed(void *arg, const struct log_entry *entry)
+{
+    struct captain *captain = arg;
+    if (str_equal(entry->kind, "channel.set"))
+        desired_send(captain->desired);
+    char seq[24];
+    (void)snprintf(seq, sizeof seq, "%" PRIu64, entry->seq);
+    struct log_field fields[] = {
+        {"DECISION", seq}, {"ACTOR", entry->actor}, {"KIND", entry->kind}, {NULL, NULL}};
+    log_with(LOG_LEVEL_INFO, fields, "decided: %s %s", entry->kind, entry->subject);
+}
+
+static void on_lost(void *arg, const struct err *err)
+{
+    end_with(arg, err);
+}
+
+/* The root must be in the log, and it must be ours. */
+
+static enum err_code prepare_root(void *arg, struct arena *arena, struct decision *ret,
+                                  struct err *err)
+{
+    const struct captain *captain = arg;
+    *ret = (struct decision){.actor = arena_printf(arena, "captain:%s", captain->holder),
+                             .kind = "root.created",
+                             .subject = captain->keys.root.tenant,
+                             .body = captain->keys.root_envelope};
+    return ret->actor ? ERR_OK : err_set(err, ERR_SIZE, "the holder's name is too long");
+}
+
+static void on_root_decided(void *arg, uint64_t seq, const struct err *err)
+{
+    (void)seq;
+    if (err->code != ERR_OK)
+        end_with(arg, err);
+}
+
+static enum err_code check_root(struct captain *captain, struct arena *arena, struct err *err)
+{
+    struct store_log_row *rows;
+    struct log_entry entry;
+    size_t len;
+    enum err_code code =
+        store_log_list(captain->db, 0, "root.created", "", 1, arena, &rows, &len, err);
+    if (code == ERR_OK && len == 0)
+        return decisions_submit(captain->decisions, prepare_root, on_root_decided, captain, err);
+    if (code == ERR_OK)
+        code = codec_decode(&codec_log_entry, rows[0].entry, arena, &entry, err);
+    if (code != ERR_OK || bytes_equal(entry.body, captain->keys.root_envelope))
+        return code;
+    (void)err_set(err, ERR_ROOT_CHAIN,
+                  "the root in %s/keys is not the one that entry %" PRIu64 " of the log brought",
+                  captain->options.folder, entry.seq);
+    return err_hint(err, "restore keys/ and root.dsse of this fleet from a backup");
+}
+
+static void on_ready(void *arg)
+{
+    struct serve *serve = arg;
+    struct captain *captain = &serve->captain;
+    struct err err = {0};
+    struct arena arena;
+    arena_init(&arena, ROOT_ARENA_BYTES);
+    enum err_code code = check_root(captain, &arena, &err);
+    arena_fini(&arena);
+    if (code != ERR_OK) {
+        end_with(serve, &err);
+        return;
+    }
+    desired_connected(captain->desired);
+    ingest_connected(captain->ingest);
+    notify_status("leads the log from entry %" PRIu64 " on; artifacts at %s",
+                  decisions_last_seq(captain->decisions), captain->store_url);
+    if (!serve->ready)
+        notify_ready();
+    serve->ready = true;
+}
+
+/* Events of bus and loop. */
+
+static void on_bus_event(void *arg, enum bus_event event, const char *text, uint64_t count)
+{
+    struct serve *serve = arg;
+    struct captain *captain = &serve->captain;
+    switch (event) {
+    case BUS_CONNECTED:
+        log_write(LOG_LEVEL_INFO, "bus: connected to nats-server %s",
+                  bus_server_version(captain->bus));
+        decisions_connected(captain->decisions);
+        break;
+    case BUS_DISCONNECTED:
+        log_write(LOG_LEVEL_WARNING, "bus: disconnected: %s", text);
+        notify_status("no contact with NATS: %s", text);
+        decisions_disconnected(captain->decisions);
+        break;
+    case BUS_CONGESTED:
+        log_write(LOG_LEVEL_WARNING, "bus: %" PRIu64 " orders wait to be sent", count);
+        break;
+    case BUS_RELIEVED:
+        log_write(LOG_LEVEL_INFO, "bus: the outbox is emptying");
+        break;
+    case BUS_SLOW:
+        log_write(LOG_LEVEL_WARNING, "bus: %" PRIu64 " messages dropped, captain is too slow",
+                  count);
+        break;
+    case BUS_AUTH_ERROR:
+        log_write(LOG_LEVEL_ERROR, "bus: nats-server refuses the credentials: %s", text);
+        break;
+    }
+}
+
+static void on_terminate(void *arg)
+{
+    struct serve *serve = arg;
+    log_write(LOG_LEVEL_INFO, "asked to end");
+    loop_stop(serve->captain.loop);
+}
+
+/* Only wakes the loop: what feeds the watchdog is the end of a turn. */
+static void on_watchdog(void *arg)
+{
+    struct serve *serve = arg;
+    loop_timer_at(serve->captain.loop, &serve->watchdog,
+                  loop_now_ms(serve->captain.loop) + serve->watchdog_ms, on_watchdog, serve);
+}
+
+/* What is still open of the turn is committed; a disk that fails ends captain. */
+static void on_turn_end(void *arg)
+{
+    struct serve *serve = arg;
+    struct captain *captain = &serve->captain;
+    struct err err = {0};
+    if (db_commit(captain->db, &err) != ERR_OK) {
+        (void)err_wrap(&err, "captain.db");
+        end_with(serve, &err);
+    }
+    int64_t now_ms = loop_now_ms(captain->loop);
+    if (serve->watchdog_ms > 0 && now_ms - serve->fed_ms >= serve->watchdog_ms / 2) {
+        serve->fed_ms = now_ms;
+        notify_watchdog();
+    }
+}
+
+/* Opening, in the order of need. */
+
+static enum err_code open_folder(struct serve *serve, struct err *err)
+{
+    struct captain *captain = &serve->captain;
+    char host[HOST_NAME_MAX + 1] = "localhost";
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(captain->holder, sizeof captain->holder, "%s:%d", host, (int)getpid());
+    enum err_code code = file_make_dirs(captain->options.folder, 0700, err);
+    if (code != ERR_OK)
+        return code;
+    if (!realpath(captain->options.folder, serve->folder))
+        return err_sys(err, errno, "finding folder %s", captain->options.folder);
+    captain->options.folder = serve->folder;
+    (void)snprintf(serve->lock_path, sizeof serve->lock_path, "%s/captain.lock", serve->folder);
+    code = file_lock(serve->lock_path, captain->holder, &captain->lock_fd, err);
+    if (code != ERR_CONFLICT)
+        return code;
+    (void)err_wrap(err, "folder %s belongs to another captain", serve->folder);
+    return err_hint(err, "stop that one first, or give this one another folder");
+}
+
+static enum err_code open_state(struct serve *serve, struct err *err)
+{
+    struct captain *captain = &serve->captain;
+    bool created = false;
+    enum err_code code = store_open(serve->folder, &captain->db, err);
+    if (code == ERR_OK)
+        code = keys_open(serve->folder, captain->options.tenant, captain->started_ms,
+                         &captain->keys, &created, err);
+    if (code != ERR_OK)
+        return code;
+    if (created)
+        log_write(LOG_LEVEL_INFO, "new keys and root of tenant %s in %s", captain->options.tenant,
+                  serve->folder);
+    if (captain->keys.root.expires_ms <= captain->started_ms)
+        log_write(LOG_LEVEL_ERROR, "the root has expired: devices install nothing");
+    return artifacts_open(serve->folder, &captain->artifacts, err);
+}
+
+/* What devices are told: the address listened on; where that is all addresses, this host's name. */
+static enum err_code name_store(struct captain *captain, struct err *err)
+{
+    char host[HOST_NAME_MAX + 1] = "localhost";
+    const char *given = captain->options.store_url;
+    const char *listen = captain->options.listen;
+    const char *colon = strrchr(listen, ':');
+    size_t len = colon ? (size_t)(colon - listen) : strlen(listen);
+    bool any = len == 0 || strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+    (void)gethostname(host, sizeof host - 1);
+    int made = given ? snprintf(captain->store_url, sizeof captain->store_url, "%s", given)
+                     : snprintf(captain->store_url, sizeof captain->store_url, "http://%.*s:%u",
+                                any ? (int)strlen(host) : (int)len, any ? host : listen,
+                                (unsigned)http_server_port(captain->http));
+    if (made < 0 || (size_t)made >= sizeof captain->store_url)
+        return err_set(err, ERR_SIZE, "the store's URL is longer than %zu bytes",
+                       sizeof captain->store_url - 1);
+    return ERR_OK;
+}
+
+static enum err_code open_bus(struct serve *serve, struct err *err)
+{
+    struct captain *captain = &serve->captain;
+    struct bus_options options = {.url = captain->options.nats_url,
+                                  .name = "captain",
+                                  .creds_path = captain->options.nats_creds,
+                                  .tls_ca_path = captain->options.nats_ca,
+                                  .reconnect_max_ms = RECONNECT_MAX_MS,
+                                  .on_event = on_bus_event,
+                                  .arg = serve};
+    clock_random(&options.seed, sizeof options.seed);
+    enum err_code code = loop_open(&captain->loop, err);
+    if (code == ERR_OK)
+        code = bus_open(captain->loop, &options, &captain->bus, err);
+    return code;
+}
+
+static enum err_code open_log(struct serve *serve, struct err *err)
+{
+    struct captain *captain = &serve->captain;
+    struct desired_options desired = {captain->options.tenant, captain->store_url, DESIRED_VALID_MS,
+                                      DESIRED_REISSUE_MS};
+    struct decisions_hooks hooks = {on_apply, on_committed, on_ready, on_lost, serve};
+    enum err_code code = desired_open(captain->loop, captain->bus, captain->db, &captain->keys,
+                                      &desired, &captain->desired, err);
+    if (code == ERR_OK)
+        code = decisions_open(captain->loop, captain->bus, captain->db, captain->holder,
+                              serve->folder, &hooks, &captain->decisions, err);
+    return code;
+}
+
+static enum err_code open_edges(struct serve *serve, struct err *err)
+{
+    struct captain *captain = &serve->captain;
+    captain->fleet = fleet_new(captain->options.devices_max, captain->options.online_ms);
+    enum err_code code = ingest_open(captain->loop, captain->bus, captain->db, captain->fleet,
+                                     captain->options.flush_ms, &captain->ingest, err);
+    if (code == ERR_OK)
+        code = api_open(captain, &captain->api, err);
+    return code;
+}
+
+static enum err_code open_all(struct serve *serve, struct err *err)
+{
+    struct captain *captain = &serve->captain;
+    enum err_code code = open_folder(serve, err);
+    if (code == ERR_OK)
+        code = open_state(serve, err);
+    if (code == ERR_OK)
+        code = http_server_open(captain->options.listen, serve->folder, &captain->http, err);
+    if (code == ERR_OK)
+        code = name_store(captain, err);
+    if (code == ERR_OK)
+        code = open_bus(serve, err);
+    if (code == ERR_OK)
+        code = open_log(serve, err);
+    if (code == ERR_OK)
+        code = open_edges(serve, err);
+    if (code != ERR_OK)
+        return code;
+    loop_on_terminate(captain->loop, on_terminate, serve);
+    loop_on_turn_end(captain->loop, on_turn_end, serve);
+    serve->watchdog_ms = notify_watchdog_interval_ms();
+    if (serve->watchdog_ms > 0)
+        on_watchdog(serve);
+    return bus_start(captain->bus, err);
+}
+
+/* Decisions that wait are answered while there is a bus; the bus ends before what its callbacks
+ * use. */
+static void close_all(struct serve *serve)
+{
+    struct captain *captain = &serve->captain;
+    loop_timer_stop(&serve->watchdog);
+    decisions_close(captain->decisions);
+    bus_close(captain->bus, CLOSE_FLUSH_MS);
+    api_close(captain->api);
+    ingest_close(captain->ingest);
+    desired_close(captain->desired);
+    fleet_free(captain->fleet);
+    loop_close(captain->loop);
+    http_server_close(captain->http);
+    artifacts_close(captain->artifacts);
+    keys_close(&captain->keys);
+    db_close(captain->db);
+    if (captain->lock_fd >= 0)
+        (void)close(captain->lock_fd);
+}
+
+static void fill_options(struct captain *captain, const struct captain_options *options)
+{
+    captain->options = *options;
+    if (!captain->options.listen)
+        captain->options.listen = "127.0.0.1:0";
+    if (!captain->options.tenant)
+        captain->options.tenant = "default";
+    if (captain->options.online_ms == 0)
+        captain->options.online_ms = ONLINE_MS;
+    if (captain->options.devices_max == 0)
+        captain->options.devices_max = DEVICES_MAX;
+    if (captain->options.flush_ms == 0)
+        captain->options.flush_ms = FLUSH_MS;
+}
+
+enum err_code captain_serve(const struct captain_options *options, struct err *err)
+{
+    struct serve *serve = mem_new(1, sizeof *serve);
+    serve->captain.lock_fd = -1;
+    serve->captain.started_ms = clock_unix_ms();
+    fill_options(&serve->captain, options);
+    enum err_code code = open_all(serve, err);
+    if (code == ERR_OK) {
+        log_write(LOG_LEVEL_INFO, "captain %s, folder %s, artifacts at %s", CAPTAIN_VERSION,
+                  serve->folder, serve->captain.store_url);
+        loop_run(serve->captain.loop);
+        notify_stopping();
+        code = serve->why.code;
+        if (code != ERR_OK && err)
+            *err = serve->why;
+    }
+    close_all(serve);
+    mem_free(serve);
+    return code;
+}
