@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bytes to plain structs and back. Every limit of the contract (sizes, counts, character sets, ranges)
- * is a row of a table and is checked here in both directions, so nothing behind this file sees a
- * message that breaks one. protobuf-c does the wire format. Decoding allocates in an arena only, with
- * the arena's limit as the bound; foreign bytes of any kind end in a struct or in ERR_MALFORMED /
- * ERR_SIZE with the field's path in the text ("release.artifacts[2].sha256: 31 bytes, must be 32").
+ * Bytes to plain structs and back. Every limit of the contract (sizes, counts, character sets,
+ * ranges) is a row of a table and is checked here in both directions, so nothing behind this file
+ * sees a message that breaks one. protobuf-c does the wire format. Decoding allocates in an arena
+ * only, with the arena's limit as the bound; foreign bytes of any kind end in a struct or in
+ * ERR_MALFORMED / ERR_SIZE with the field's path in the text ("release.artifacts[2].sha256: 31
+ * bytes, must be 32").
  */
 #pragma once
 
@@ -14,18 +15,18 @@
 struct codec_type; /* one message: its fields, offsets and limits */
 
 /* ret points to the plain struct of type; it is filled only on success. in must live as long as ret
- * (bytes fields may be views of it or of the arena). Takes about 8 times in.len of the arena, plus 1 KiB;
- * encoding about 4 times the encoded size. */
-MUST_USE enum err_code codec_decode(const struct codec_type *type, struct bytes in, struct arena *arena, void *ret,
-                                    struct err *err);
+ * (bytes fields may be views of it or of the arena). Takes about 8 times in.len of the arena, plus
+ * 1 KiB; encoding about 4 times the encoded size. */
+MUST_USE enum err_code codec_decode(const struct codec_type *type, struct bytes in,
+                                    struct arena *arena, void *ret, struct err *err);
 
 /* message is the plain struct of type; the bytes are in the arena. NULL text counts as "". */
-MUST_USE enum err_code codec_encode(const struct codec_type *type, const void *message, struct arena *arena,
-                                    struct bytes *ret, struct err *err);
+MUST_USE enum err_code codec_encode(const struct codec_type *type, const void *message,
+                                    struct arena *arena, struct bytes *ret, struct err *err);
 
 /* The proto3 JSON mapping (lowerCamelCase names, 64-bit integers as text, bytes as base64, enums by
- * name, defaults left out, except that repeated fields of the top level are always there), indented by
- * indent spaces (0: one line); without a newline at the end. Unknown fields are left out. */
+ * name, defaults left out, except that repeated fields of the top level are always there), indented
+ * by indent spaces (0: one line); without a newline at the end. Unknown fields are left out. */
 MUST_USE enum err_code codec_json(const struct codec_type *type, const void *message, int indent,
                                   struct arena *arena, const char **ret, struct err *err);
 
