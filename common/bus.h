@@ -26,6 +26,7 @@ enum {
     BUS_SUBSCRIPTIONS_MAX = 32,
     BUS_SUBJECT_MAX = 255,
     BUS_INBOX_MAX = 65536,     /* messages waiting for the loop; beyond it they are dropped and counted */
+    BUS_INBOX_MAX_BYTES = 64 << 20,
     BUS_OUTBOX_MAX = 16384,    /* orders waiting for the bus thread; beyond it ERR_FULL */
     BUS_OUTBOX_MAX_BYTES = 64 << 20,
     BUS_REQUESTS_MAX = 4096,   /* requests without their reply yet */
@@ -34,11 +35,12 @@ enum {
 
 enum bus_event {
     BUS_CONNECTED,    /* subscriptions are in place: publish state, fetch state */
-    BUS_DISCONNECTED, /* text says why */
+    BUS_DISCONNECTED, /* text says why; also when a connect failed (once a minute for the same reason) */
     BUS_CONGESTED,    /* the outbox passed three quarters */
     BUS_RELIEVED,     /* it fell below one quarter */
     BUS_SLOW,         /* the inbox dropped messages; count since the last event */
-    BUS_AUTH_ERROR,   /* the server refused the credentials; it will be tried again */
+    BUS_AUTH_ERROR,   /* the server refused the credentials and it will be tried again, or refused one
+                         operation and the connection goes on; text says which */
 };
 
 struct bus;
@@ -74,6 +76,7 @@ struct bus_options {
     int64_t reconnect_max_ms;    /* 0: 300,000 */
     int64_t write_deadline_ms;   /* 0: 5,000 */
     int64_t ping_interval_ms;    /* 0: 30,000; a dead peer is noticed after about three of them */
+    bool ask_version;            /* for bus_server_version; needs leave for $SYS.REQ.ACCOUNT.PING.STATZ */
     bus_event_fn on_event;
     void *arg;
 };
@@ -86,11 +89,12 @@ MUST_USE enum err_code bus_subscribe(struct bus *bus, const char *subject, bus_m
 /* Starts the thread and the first connect. */
 MUST_USE enum err_code bus_start(struct bus *bus, struct err *err);
 /* Sends what is in the outbox for at most flush_ms, ends the thread, drops the rest; outstanding
- * requests end with ERR_NO_CONTACT. NULL is fine. */
+ * requests end with ERR_NO_CONTACT. Against a frozen server it may take write_deadline_ms longer. Not
+ * from a callback of the bus. NULL is fine. */
 void bus_close(struct bus *bus, int64_t flush_ms);
 
 bool bus_connected(const struct bus *bus);
-/* The connected server's version ("2.9.10"), or "". */
+/* The connected server's version ("2.9.10"); "" when not connected or not known (ask_version). */
 const char *bus_server_version(const struct bus *bus);
 /* Messages the inbox had to drop since bus_open. */
 uint64_t bus_dropped(const struct bus *bus);
@@ -113,11 +117,12 @@ MUST_USE enum err_code bus_store(struct bus *bus, const char *subject, struct by
                                  struct bus_expect expect, int64_t timeout_ms, bus_stored_fn fn, void *arg,
                                  struct err *err);
 
-/* The last message of a subject by direct get ($JS.API.DIRECT.GET.<stream>.<subject>);
- * ERR_NOT_FOUND when there is none. */
+/* The last message of a subject by direct get ($JS.API.DIRECT.GET.<stream>.<subject>), with the subject
+ * it was stored under; ERR_NOT_FOUND when there is none, ERR_NO_CONTACT when there is no such stream or
+ * it does not allow direct gets. */
 MUST_USE enum err_code bus_get_last(struct bus *bus, const char *stream, const char *subject,
                                     int64_t timeout_ms, bus_reply_fn fn, void *arg, struct err *err);
-/* The message at a sequence ($JS.API.STREAM.MSG.GET), for captain; ERR_NOT_FOUND. */
+/* The message at a sequence, likewise by direct get ($JS.API.DIRECT.GET.<stream>). */
 MUST_USE enum err_code bus_get_at(struct bus *bus, const char *stream, uint64_t seq, int64_t timeout_ms,
                                   bus_reply_fn fn, void *arg, struct err *err);
 
@@ -141,7 +146,9 @@ typedef void (*bus_stream_fn)(void *arg, const struct bus_stream_state *state, c
 MUST_USE enum err_code bus_stream_ensure(struct bus *bus, const struct bus_stream *stream, bus_stream_fn fn,
                                          void *arg, struct err *err);
 
-/* Every message of the stream from start_seq on, in order, to fn, by one ordered consumer; ends with the
- * connection (call it again on BUS_CONNECTED). One at a time per bus. */
+/* Every message of the stream from start_seq on, in order and without gaps of the bus's making, to fn, by
+ * one ordered consumer. A slow loop loses nothing: the rest is asked for again. Ends with the connection
+ * (call it again on BUS_CONNECTED); when the stream cannot be consumed the connection is closed, and
+ * BUS_DISCONNECTED says why. One at a time per bus: a second call replaces the first. */
 MUST_USE enum err_code bus_consume(struct bus *bus, const char *stream, uint64_t start_seq, bus_message_fn fn,
                                    void *arg, struct err *err);
