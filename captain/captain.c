@@ -286,6 +286,7 @@ static enum err_code open_bus(struct serve *serve, struct err *err)
                                   .creds_path = captain->options.nats_creds,
                                   .tls_ca_path = captain->options.nats_ca,
                                   .reconnect_max_ms = RECONNECT_MAX_MS,
+                                  .ask_version = true,
                                   .on_event = on_bus_event,
                                   .arg = serve};
     clock_random(&options.seed, sizeof options.seed);
