@@ -170,9 +170,10 @@ static void note_behind(struct ingest *ingest, uint32_t device, const struct hea
     }
     if (health->event_seq <= at->stored || ingest->behind_len == INGEST_BEHIND_MAX)
         return; /* what does not fit is said again by the next health */
-    struct ingest_behind *behind = &ingest->behind[ingest->behind_len++];
+    struct ingest_behind *behind = &ingest->behind[ingest->behind_len];
     *behind = (struct ingest_behind){.device = device, .event_seq = health->event_seq};
-    (void)str_copy(behind->epoch, sizeof behind->epoch, health->epoch);
+    if (str_copy(behind->epoch, sizeof behind->epoch, health->epoch) == ERR_OK)
+        ingest->behind_len++;
 }
 
 static void on_health(void *arg, const struct bus_message *message)
@@ -304,7 +305,7 @@ void ingest_consume(struct ingest *ingest)
                                              .duplicates_ms = EVENTS_DUPLICATES_MS,
                                              .allow_direct = true};
     struct err err = {0};
-    if (!bus_connected(ingest->bus))
+    if (!ingest->bus || !bus_connected(ingest->bus))
         return;
     if (bus_stream_ensure(ingest->bus, &stream, on_stream, ingest, &err) != ERR_OK)
         on_stream(ingest, NULL, &err);
@@ -384,6 +385,7 @@ void ingest_close(struct ingest *ingest)
     struct err err = {0};
     if (!ingest)
         return;
+    ingest->bus = NULL; /* closed before: its callbacks come here */
     (void)ingest_write(ingest, true, &err);
     loop_timer_stop(&ingest->flush_timer);
     loop_timer_stop(&ingest->retry_timer);

@@ -182,9 +182,11 @@ static void forget_events(struct ingest *ingest)
 void ingest_acknowledge(struct ingest *ingest, uint32_t device, const char *epoch, uint64_t seq)
 {
     char subject[BUS_SUBJECT_MAX + 1];
-    struct arena arena DEFER(arena_fini);
+    struct arena arena DEFER(arena_fini) = {0};
     struct err err = {0};
     struct bytes data;
+    if (!ingest->bus)
+        return;
     const char *name = fleet_device_name(ingest->fleet, device);
     const int site_len = (int)strcspn(name, "/");
     const struct ack ack = {.epoch = epoch, .seq = seq};

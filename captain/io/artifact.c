@@ -399,7 +399,7 @@ enum err_code artifacts_put_release(struct artifacts *artifacts, const uint8_t d
                                     struct bytes envelope, struct err *err)
 {
     char hex[DIGEST_HEX], path[PATH_MAX];
-    struct arena arena DEFER(arena_fini);
+    struct arena arena DEFER(arena_fini) = {0};
     struct bytes there;
     arena_init(&arena, RELEASE_DOCUMENT_MAX + 4096);
     hex_of(digest, hex);
