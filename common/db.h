@@ -17,7 +17,8 @@ struct db;
 struct db_stmt; /* a prepared statement, owned by its db */
 
 /* migrations[i] is the SQL that brings user_version i to i + 1; each in its own transaction. A file of
- * a newer version, of another application_id, or that fails quick_check is refused and left as it is. */
+ * a newer version, of another application_id, or that fails quick_check is refused (ERR_MALFORMED) and
+ * left as it is. */
 struct db_schema {
     int32_t application_id;
     const char *const *migrations;
@@ -42,7 +43,9 @@ struct db_stmt *db_stmt(struct db *db, const char *sql, const char *types, ...);
 
 /* Runs to the end, ignoring rows. Opens the transaction if none is open. */
 MUST_USE enum err_code db_run(struct db *db, struct db_stmt *stmt, struct err *err);
-/* True: a row is there to be read. False: no more (err->code ERR_OK) or an error (err->code set). */
+/* True: a row is there to be read. False: no more (err->code ERR_OK) or an error (err->code set). A
+ * statement that writes (INSERT ... RETURNING) opens the transaction. Rows that were not read to the end
+ * hold their snapshot until the next db_stmt of the same sql. */
 bool db_row(struct db *db, struct db_stmt *stmt, struct err *err);
 
 /* Columns of the current row, from 0. Text and bytes are views until the next db_row or db_stmt on it. */
@@ -56,5 +59,5 @@ int64_t db_last_id(const struct db *db);
 int64_t db_changes(const struct db *db);
 
 /* A copy by SQLite's online backup into a temporary neighbour of path, checked by integrity_check, then
- * fsynced and renamed to path. */
+ * fsynced and renamed to path. ERR_CONFLICT inside a transaction. */
 MUST_USE enum err_code db_backup(struct db *db, const char *path, struct err *err);

@@ -15,7 +15,8 @@
 /* mkdir -p. */
 MUST_USE enum err_code file_make_dirs(const char *path, mode_t mode, struct err *err);
 
-/* Writes all of data to a temporary neighbour, fsyncs it, renames it over path, fsyncs the folder. */
+/* Writes all of data to a temporary neighbour (path.tmp, locked while it is written), fsyncs it, renames
+ * it over path, fsyncs the folder. */
 MUST_USE enum err_code file_replace(const char *path, struct bytes data, mode_t mode, struct err *err);
 
 /* Whole file into the arena, with a NUL behind it that len does not count. ERR_NOT_FOUND when it is

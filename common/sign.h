@@ -41,7 +41,7 @@ void sign_key_new(struct sign_key *ret);
 /* From its 32-byte seed. */
 void sign_key_from_seed(const uint8_t seed[static SIGN_SEED_BYTES], struct sign_key *ret);
 /* File: the seed as 64 hexadecimal digits and a newline, mode 0600. A file that others may read is
- * refused with the chmod that mends it. */
+ * refused (ERR_DENIED) with the chmod that mends it as the hint. */
 MUST_USE enum err_code sign_key_save(const struct sign_key *key, const char *path, struct err *err);
 MUST_USE enum err_code sign_key_load(const char *path, struct sign_key *ret, struct err *err);
 /* Overwrites the seed. */
@@ -50,7 +50,7 @@ void sign_key_wipe(struct sign_key *key);
 /* First 16 hexadecimal digits of the SHA-256 of the public key. */
 void sign_key_id(const uint8_t public_key[static SIGN_PUBLIC_BYTES], char ret[static 17]);
 
-/* False for the points of small order and for what is no point. */
+/* False for the points of small order, those with a part of small order, and what is no point. */
 bool sign_public_key_usable(const uint8_t public_key[static SIGN_PUBLIC_BYTES]);
 
 /* The PAE of type and payload, in the arena; ERR_SIZE beyond its limit. */
