@@ -110,6 +110,8 @@ const char *err_name(enum err_code code)
         return "io";
     case ERR_TIMEOUT:
         return "timeout";
+    case ERR_INTERRUPTED:
+        return "interrupted";
     }
     return "unknown";
 }

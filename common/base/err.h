@@ -41,6 +41,7 @@ enum err_code {
     ERR_FULL = 30, /* a bounded queue or table is full; the text names the bound */
     ERR_IO = 31,   /* a system call failed; sys holds errno */
     ERR_TIMEOUT = 124,
+    ERR_INTERRUPTED = 130, /* the user stopped it */
 };
 
 struct err {

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The one table of commands and flags. Parsing, help, bash completion and suggestions are all read
+ * from it, so none of them can tell another story than the others.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+
+/* A flag has the same shape and the same meaning in every command that takes it. */
+enum flag_id {
+    FLAG_CONTEXT, /* these up to FLAG_VERSION are understood by every command */
+    FLAG_NATS,
+    FLAG_CREDS,
+    FLAG_CA,
+    FLAG_OPERATOR,
+    FLAG_TIMEOUT,
+    FLAG_JSON,
+    FLAG_FORMAT,
+    FLAG_COLOR,
+    FLAG_HELP,
+    FLAG_VERSION,
+    FLAG_FILE,
+    FLAG_KEY,
+    FLAG_BUNDLE,
+    FLAG_REASON,
+    FLAG_OUTPUT_DIR,
+    FLAG_LIMIT,
+    FLAG_SITE,
+    FLAG_APP,
+    FLAG_STATE,
+    FLAG_AFTER,
+    FLAG_BEFORE,
+    FLAG_KIND,
+    FLAG_SUBJECT,
+    FLAG_URL,
+    FLAG_RELEASE_KEY,
+    FLAG_DATA,
+    FLAG_LISTEN,
+    FLAG_STORE_URL,
+    FLAG_TENANT,
+    FLAG_LOG_LEVEL,
+    FLAG_AGENTS,
+    FLAG_CHECK,
+    FLAG_STATE_DIR,
+    FLAG_KEEP,
+    FLAG_COUNT,
+};
+_Static_assert(FLAG_COUNT <= 64, "a command's flags are a mask of 64 bits");
+
+#define FLAG_BIT(id) (UINT64_C(1) << (id))
+#define FLAGS_EVERYWHERE ((FLAG_BIT(FLAG_VERSION) << 1) - 1)
+
+struct flag {
+    const char *name;
+    char letter;       /* 0: none */
+    const char *value; /* what help calls its value; NULL: it takes none */
+    const char *summary;
+};
+extern const struct flag command_flags[FLAG_COUNT];
+
+enum { COMMAND_ARGS_MAX = 8 };
+
+struct command;
+
+/* One call of the program. Everything is borrowed but the arena, whose life is the process's. */
+struct invocation {
+    const struct command *command;
+    const char *program; /* argv[0] */
+    const char *args[COMMAND_ARGS_MAX];
+    size_t args_len;
+    const char *flags[FLAG_COUNT]; /* the value, "" for one without; NULL: not given */
+    struct arena *arena;
+};
+
+typedef enum err_code (*command_fn)(struct invocation *invocation, struct err *err);
+
+struct command {
+    const char *noun;
+    const char *verb;    /* NULL: the noun is the whole command */
+    const char *usage;   /* of the arguments: "APP@VERSION" */
+    const char *summary; /* one line */
+    uint64_t flags;      /* beyond FLAGS_EVERYWHERE */
+    unsigned args_min, args_max;
+    command_fn run;
+};
+extern const struct command commands[];
+extern const size_t commands_len;
+
+bool command_takes(const struct command *command, enum flag_id flag);
+
+/* argv into invocation (args, flags, command). A help or version flag leaves the command NULL when
+ * none is named. ERR_USAGE with the nearest name as hint. */
+MUST_USE enum err_code command_parse(int argc, char **argv, struct invocation *ret,
+                                     struct err *err);
+
+/* "Did you mean": start with what was written, offer every name there is, take the best. The names
+ * are borrowed. */
+struct suggestion {
+    const char *text;
+    const char *best;
+    unsigned distance;
+};
+void suggest_start(struct suggestion *suggestion, const char *text);
+void suggest_offer(struct suggestion *suggestion, const char *name);
+/* NULL: no name is near enough to have been meant. */
+const char *suggest_best(const struct suggestion *suggestion);
+
+/* help.c: the text for a command, a noun, or everything (both NULL). */
+void help_print(const struct command *command, const char *noun);
+
+/* Handlers, one file per noun. */
+enum err_code cmd_help(struct invocation *invocation, struct err *err);
+enum err_code cmd_version(struct invocation *invocation, struct err *err);
+enum err_code cmd_completion(struct invocation *invocation, struct err *err);
+enum err_code cmd_serve(struct invocation *invocation, struct err *err);
+enum err_code cmd_status(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_create(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_export(struct invocation *invocation, struct err *err);
+enum err_code cmd_channel_set(struct invocation *invocation, struct err *err);
+enum err_code cmd_channel_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_channel_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_channel_history(struct invocation *invocation, struct err *err);
+enum err_code cmd_device_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_device_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_log_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_log_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_context_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_context_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_context_create(struct invocation *invocation, struct err *err);
+enum err_code cmd_context_use(struct invocation *invocation, struct err *err);
+enum err_code cmd_context_rm(struct invocation *invocation, struct err *err);
+enum err_code cmd_dev(struct invocation *invocation, struct err *err);
