@@ -347,13 +347,16 @@ static enum err_code open_all(struct serve *serve, struct err *err)
     return bus_start(captain->bus, err);
 }
 
-/* Decisions that wait are answered while there is a bus; the bus ends before what its callbacks
- * use. */
+/* Decisions and events that wait are answered while there is a bus; the bus ends before what its
+ * callbacks use. */
 static void close_all(struct serve *serve)
 {
     struct captain *captain = &serve->captain;
+    struct err err = {0};
     loop_timer_stop(&serve->watchdog);
     decisions_close(captain->decisions);
+    if (captain->ingest && ingest_flush(captain->ingest, &err) != ERR_OK)
+        log_err("what devices reported last is not written; they send it again", &err);
     bus_close(captain->bus, CLOSE_FLUSH_MS);
     api_close(captain->api);
     ingest_close(captain->ingest);
