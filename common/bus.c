@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -58,6 +57,7 @@ struct bus_link {
     struct bus_retry retry;
     uint64_t session;
     int64_t connected_ms;
+    char why[ERR_TEXT_MAX]; /* the session ended or did not come up */
     natsConnection *nc;
     jsCtx *js;
     natsSubscription *subs[BUS_SUBSCRIPTIONS_MAX + 1];
@@ -156,8 +156,7 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus statu
 
 static void open_library(void)
 {
-    /* One delivery thread for all subscriptions of the process: fewer threads, and an order between
-     * them. */
+    /* One delivery thread for all subscriptions: fewer threads, and an order between them. */
     (void)nats_Open(-1);
     (void)nats_SetMessageDeliveryPoolSize(1);
 }
@@ -327,10 +326,8 @@ static void session_close(struct bus_link *link)
 
 static natsStatus set_headers(natsMsg *msg, const struct bus_order *order)
 {
-    natsStatus s = NATS_OK;
-    if (order->msg_id != NULL) {
-        s = natsMsgHeader_Set(msg, "Nats-Msg-Id", order->msg_id);
-    }
+    natsStatus s =
+        order->msg_id != NULL ? natsMsgHeader_Set(msg, "Nats-Msg-Id", order->msg_id) : NATS_OK;
     if (s == NATS_OK && order->expect.enabled) {
         /* nats-server 2.9.10 takes 0 for the whole stream as not set. */
         char seq[24];
@@ -378,6 +375,12 @@ static natsStatus publish(struct bus_link *link, const struct bus_order *order)
     return NATS_OK;
 }
 
+static void set_why(struct bus_link *link, const char *what, natsStatus s, const char *text)
+{
+    (void)snprintf(link->why, sizeof link->why, "%s: %s%s%.300s", what, natsStatus_GetText(s),
+                   text != NULL && text[0] != '\0' ? ": " : "", text != NULL ? text : "");
+}
+
 static natsStatus consume(struct bus_link *link, const struct bus_order *order)
 {
     if (link->consumes != NULL) {
@@ -398,6 +401,8 @@ static natsStatus consume(struct bus_link *link, const struct bus_order *order)
     link->consumes = run;
     if (s == NATS_OK) {
         hold_subscription(link, run->sub);
+    } else {
+        set_why(link, order->subject, s, nats_GetLastError(NULL));
     }
     return s;
 }
@@ -424,9 +429,10 @@ static natsStatus carry_out_all(struct bus_link *link)
 
 /* ---- the bus thread: supervision ---- */
 
-static void session_run(struct bus_link *link, char *ret_why, size_t size)
+static void session_run(struct bus_link *link)
 {
     natsStatus s = NATS_OK;
+    link->why[0] = '\0';
     while (s == NATS_OK && !link->stopping && !natsConnection_IsClosed(link->nc)) {
         bus_outbox_wait(link->outbox, INT64_MAX);
         s = carry_out_all(link);
@@ -438,25 +444,22 @@ static void session_run(struct bus_link *link, char *ret_why, size_t size)
     }
     const char *text = NULL;
     natsStatus last = natsConnection_GetLastError(link->nc, &text);
-    last = last != NATS_OK ? last : s;
-    (void)snprintf(ret_why, size, "%s%s%.300s", natsStatus_GetText(last),
-                   text != NULL && text[0] != '\0' ? ": " : "", text != NULL ? text : "");
+    if (link->why[0] == '\0') {
+        set_why(link, "the connection ended", last != NATS_OK ? last : s, text);
+    }
     if (last == NATS_CONNECTION_AUTH_FAILED) {
-        put_event(link, BUS_AUTH_ERROR, ret_why);
+        put_event(link, BUS_AUTH_ERROR, link->why);
     }
 }
 
 /* An auth error is told each time, anything else once a minute unless it is news. */
 static void tell_no_connect(struct bus_link *link, natsStatus s)
 {
-    char why[ERR_TEXT_MAX];
-    const char *text = nats_GetLastError(NULL);
-    (void)snprintf(why, sizeof why, "cannot connect: %s: %.300s", natsStatus_GetText(s),
-                   text != NULL ? text : "");
+    set_why(link, "cannot connect", s, nats_GetLastError(NULL));
     if (s == NATS_CONNECTION_AUTH_FAILED) {
-        put_event(link, BUS_AUTH_ERROR, why);
-    } else if (bus_retry_is_news(&link->retry, why, clock_mono_ms())) {
-        put_event(link, BUS_DISCONNECTED, why);
+        put_event(link, BUS_AUTH_ERROR, link->why);
+    } else if (bus_retry_is_news(&link->retry, link->why, clock_mono_ms())) {
+        put_event(link, BUS_DISCONNECTED, link->why);
     }
 }
 
@@ -473,15 +476,14 @@ static void *bus_thread(void *arg)
 {
     struct bus_link *link = arg;
     while (!link->stopping) {
-        char why[ERR_TEXT_MAX];
         int64_t connected_for_ms = 0;
         natsStatus s = session_open(link);
         if (s == NATS_OK) {
-            session_run(link, why, sizeof why);
+            session_run(link);
             connected_for_ms = clock_mono_ms() - link->connected_ms;
             session_close(link);
             bus_retry_forget(&link->retry);
-            put_event(link, BUS_DISCONNECTED, why);
+            put_event(link, BUS_DISCONNECTED, link->why);
         } else {
             tell_no_connect(link, s);
             session_close(link);

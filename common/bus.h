@@ -118,8 +118,8 @@ MUST_USE enum err_code bus_store(struct bus *bus, const char *subject, struct by
                                  struct err *err);
 
 /* The last message of a subject by direct get ($JS.API.DIRECT.GET.<stream>.<subject>), with the subject
- * it was stored under; ERR_NOT_FOUND when there is none, ERR_NO_CONTACT when there is no such stream or
- * it does not allow direct gets. */
+ * it was stored under; ERR_NOT_FOUND when there is none, ERR_TIMEOUT when there is no such stream or it
+ * does not allow direct gets (nobody says so). */
 MUST_USE enum err_code bus_get_last(struct bus *bus, const char *stream, const char *subject,
                                     int64_t timeout_ms, bus_reply_fn fn, void *arg, struct err *err);
 /* The message at a sequence, likewise by direct get ($JS.API.DIRECT.GET.<stream>). */
