@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `captain dev`, inside: a whole fleet on this machine. dev.c is the story, dev_world.c starts and
+ * ends the processes, dev_files.c writes what they read, dev_watch.c looks at what the devices
+ * serve, dev_report.c says it.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "captain/cli/client.h"
+#include "captain/cli/dev_proc.h"
+
+enum { DEV_ASK_EVERY_MS = 50 };
+enum { DEV_AGENTS_MAX = 200, DEV_AGENTS = 5, DEV_ENV_MAX = 512, DEV_NAME_MAX = 96 };
+
+struct dev;
+
+struct dev_agent {
+    struct dev *dev;
+    char device[32]; /* "d1" of site "dev" */
+    uint16_t port;   /* of its web service */
+    struct dev_proc proc;
+    bool asking;       /* a GET is under way */
+    char served[64];   /* the content it served last, first line; "": none */
+    int64_t served_ms; /* when it first served what is wanted, from the order on; -1: not yet */
+};
+
+/* One move of the channel, measured from the order on. */
+struct dev_move {
+    char version[16];
+    uint64_t size_bytes;
+    int64_t create_ms; /* pack, sign, upload, decide */
+    int64_t decided_ms;
+    int64_t first_ms, last_ms; /* first and last device serving */
+    int64_t healthy_ms;        /* all confirmed, as captain sees it */
+};
+
+struct dev {
+    struct invocation *invocation;
+    struct arena *arena;
+    struct loop *loop;
+    bool check, keep, interrupted, ending;
+    char dir[PATH_MAX];
+    const char *nats_url;
+    const char *nats_server, *busybox, *agent_bin, *fetch_bin;
+    const char *env[DEV_ENV_MAX]; /* of every process */
+    struct dev_proc nats, captain, command;
+    struct dev_agent *agents;
+    uint32_t agents_len;
+    const char *wanted; /* content that is waited for */
+    struct loop_timer tick;
+    int64_t started_ms;
+    const char *step;
+    const struct dev_proc *failed; /* whose log is shown */
+    struct dev_move moves[2];
+    char nats_version[32];
+    struct client *client; /* to captain; NULL until it answers */
+    int64_t asked_ms;      /* when the fleet was asked for last */
+};
+
+/* dev_world.c */
+MUST_USE enum err_code dev_find_programs(struct dev *dev, struct err *err);
+MUST_USE enum err_code dev_start_nats(struct dev *dev, struct err *err);
+MUST_USE enum err_code dev_start_captain(struct dev *dev, struct err *err);
+MUST_USE enum err_code dev_start_agents(struct dev *dev, struct err *err);
+/* Runs `captain args...` to its end; args end with NULL. */
+MUST_USE enum err_code dev_run(struct dev *dev, const char *const *args, struct err *err);
+/* Everything ends, the folder goes unless --keep. */
+void dev_end(struct dev *dev);
+
+/* Turns the loop until done says so. ERR_FAILED after timeout_ms or when a process ends that must
+ * not, ERR_INTERRUPTED after Ctrl-C. */
+typedef bool (*dev_done_fn)(struct dev *dev);
+MUST_USE enum err_code dev_wait(struct dev *dev, dev_done_fn done, int64_t timeout_ms,
+                                struct err *err);
+
+/* dev_files.c */
+MUST_USE enum err_code dev_make_folder(struct dev *dev, struct err *err);
+MUST_USE enum err_code dev_write_agent(struct dev *dev, struct dev_agent *agent,
+                                       const char **ret_path, struct err *err);
+/* The web service at a version: folder, content, release.yaml, whose path is returned. */
+MUST_USE enum err_code dev_write_release(struct dev *dev, const char *version,
+                                         const char **ret_yaml, struct err *err);
+/* What the index page of that version holds. */
+void dev_content(const char *version, char ret[static 64]);
+
+/* dev_watch.c */
+/* Asks every device again and again until all serve the content, and fills the move's times,
+ * counted from order_ms. */
+MUST_USE enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, int64_t order_ms,
+                                        struct err *err);
+/* Until captain counts every device healthy on the release. */
+MUST_USE enum err_code dev_wait_healthy(struct dev *dev, struct dev_move *move, int64_t order_ms,
+                                        struct err *err);
+MUST_USE enum err_code dev_wait_online(struct dev *dev, struct err *err);
+
+/* dev_report.c */
+void dev_say(struct dev *dev, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void dev_warn(void);
+MUST_USE enum err_code dev_show_fleet(struct dev *dev, const char *title, struct err *err);
+void dev_show_result(struct dev *dev);
+void dev_show_failure(struct dev *dev, const struct err *err);

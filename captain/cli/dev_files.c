@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "captain/cli/dev.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/hash.h"
+
+enum { ASSET_BYTES = 1 << 20, COMMIT_BYTES = 20 };
+
+static bool is_empty(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (!dir)
+        return errno == ENOENT;
+    int entries = 0;
+    while (readdir(dir) != NULL)
+        entries++;
+    (void)closedir(dir);
+    return entries <= 2; /* "." and ".." */
+}
+
+enum err_code dev_make_folder(struct dev *dev, struct err *err)
+{
+    const char *given = dev->invocation->flags[FLAG_STATE_DIR];
+    const char *base = getenv("TMPDIR");
+    if (!given) {
+        (void)snprintf(dev->dir, sizeof dev->dir, "%s/captain-dev-XXXXXX",
+                       base && base[0] ? base : "/tmp");
+        return mkdtemp(dev->dir) ? ERR_OK
+                                 : err_sys(err, errno, "cannot make a folder %s", dev->dir);
+    }
+    if (!is_empty(given)) {
+        err_set(err, ERR_USAGE, "--state-dir %s is no empty folder", given);
+        return err_hint(err, "name one that does not exist yet; it is removed at the end");
+    }
+    if (file_make_dirs(given, 0700, err))
+        return err->code;
+    return realpath(given, dev->dir) ? ERR_OK : err_sys(err, errno, "cannot find %s", given);
+}
+
+static enum err_code write_json(const char *path, json_t *json, struct err *err)
+{
+    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    json_decref(json);
+    if (!text)
+        return err_set(err, ERR_FAILED, "cannot write %s: a path is not UTF-8", path);
+    enum err_code code = file_replace(path, bytes_of(text, strlen(text)), 0600, err);
+    free(text);
+    return code;
+}
+
+enum err_code dev_write_agent(struct dev *dev, struct dev_agent *agent, const char **ret_path,
+                              struct err *err)
+{
+    const char *folder = arena_printf(dev->arena, "%s/agents/%s", dev->dir, agent->device);
+    const char *path = arena_printf(dev->arena, "%s/agents/%s.json", dev->dir, agent->device);
+    const char *root = arena_printf(dev->arena, "%s/captain/root.dsse", dev->dir);
+    char port[8];
+    if (!folder || !path || !root)
+        return err_set(err, ERR_SIZE, "too many agents");
+    if (file_make_dirs(folder, 0700, err))
+        return err->code;
+    (void)snprintf(port, sizeof port, "%u", (unsigned)agent->port);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:{s:s}, s:s, s:s, s:{s:{s:s, s:{s:s}}}, s:{s:s}, s:{s:s, s:s, s:s}}", "device",
+        agent->device, "site", "dev", "nats", "url", dev->nats_url, "root", root, "folder", folder,
+        "apps", "hello", "channel", "stable", "env", "PORT", port, "fetch", "helper",
+        dev->fetch_bin, "intervals", "health", "1s", "telemetry", "2s", "refresh", "10s");
+    *ret_path = path;
+    return write_json(path, json, err);
+}
+
+void dev_content(const char *version, char ret[static 64])
+{
+    (void)snprintf(ret, 64, "hello from version %s", version);
+}
+
+static enum err_code write_text(const char *folder, const char *name, struct bytes text,
+                                struct err *err)
+{
+    char path[PATH_MAX + 64];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return file_replace(path, text, 0644, err);
+}
+
+/* Something to transfer that cannot be compressed, new in each version. */
+static enum err_code write_asset(const char *www, struct err *err)
+{
+    char *asset DEFER(mem_free_ref) = mem_new(1, ASSET_BYTES);
+    clock_random(asset, ASSET_BYTES);
+    return write_text(www, "asset.bin", bytes_of(asset, ASSET_BYTES), err);
+}
+
+static enum err_code write_www(const char *www, const char *version, struct err *err)
+{
+    char page[64 + 1];
+    dev_content(version, page);
+    strncat(page, "\n", sizeof page - strlen(page) - 1);
+    if (file_make_dirs(www, 0755, err) ||
+        write_text(www, "index.html", bytes_of(page, strlen(page)), err) ||
+        write_text(www, "health", bytes_of("ok\n", 3), err))
+        return err->code;
+    return write_asset(www, err);
+}
+
+static const char release_yaml[] =
+    "app: hello\n"
+    "version: \"%s\"\n"
+    "sources:\n"
+    "  - {repository: \"https://example.org/hello.git\", commit: %s}\n"
+    "artifacts:\n"
+    "  - {path: www, to: www}\n"
+    "services:\n"
+    "  - name: web\n"
+    "    command: [busybox, httpd, -f, -p, \"127.0.0.1:${PORT}\", -h, www]\n"
+    "    stop_timeout: 2s\n"
+    "    restart_min: 200ms\n"
+    "checks:\n"
+    "  - {name: alive, kind: process, service: web, interval: 500ms}\n"
+    "  - {name: health, kind: http, url: \"http://127.0.0.1:${PORT}/health\", expect_body: ok, "
+    "interval: 500ms}\n"
+    "  - {name: port, kind: tcp, address: \"127.0.0.1:${PORT}\", interval: 500ms}\n"
+    "confirm: 2s\n";
+
+enum err_code dev_write_release(struct dev *dev, const char *version, const char **ret_yaml,
+                                struct err *err)
+{
+    char www[PATH_MAX + 64];
+    char commit[2 * DIGEST_BYTES + 1];
+    uint8_t digest[DIGEST_BYTES];
+    const char *folder = arena_printf(dev->arena, "%s/hello-%s", dev->dir, version);
+    const char *path = arena_printf(dev->arena, "%s/hello-%s/release.yaml", dev->dir, version);
+    hash_bytes(bytes_of(version, strlen(version)),
+               digest); /* there is no repository: any 40 digits do */
+    str_hex(bytes_of(digest, COMMIT_BYTES), commit);
+    const char *text = arena_printf(dev->arena, release_yaml, version, commit);
+    if (!folder || !path || !text)
+        return err_set(err, ERR_SIZE, "the folder's path is too long");
+    (void)snprintf(www, sizeof www, "%s/www", folder);
+    if (write_www(www, version, err) ||
+        write_text(folder, "release.yaml", bytes_of(text, strlen(text)), err))
+        return err->code;
+    *ret_yaml = path;
+    return ERR_OK;
+}

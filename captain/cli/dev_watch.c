@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "captain/cli/dev.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "captain/cli/dev_http.h"
+#include "captain/cli/device.h"
+#include "common/base/mem.h"
+#include "common/clock.h"
+
+enum { LOOK_EVERY_MS = 20, WAIT_MS = 25000, WAIT_PER_AGENT_MS = 300, SCRATCH_BYTES = 32 << 20 };
+
+static int64_t patience_ms(const struct dev *dev)
+{
+    return WAIT_MS + (int64_t)dev->agents_len * WAIT_PER_AGENT_MS;
+}
+
+static void on_page(void *arg, int status, struct bytes body)
+{
+    struct dev_agent *agent = arg;
+    size_t len = 0;
+    agent->asking = false;
+    if (status == 200)
+        while (len < body.len && len < sizeof agent->served - 1 && body.ptr[len] >= ' ')
+            len++;
+    if (len)
+        memcpy(agent->served, body.ptr, len);
+    agent->served[len] = '\0';
+    if (agent->served_ms < 0 && str_equal(agent->served, agent->dev->wanted))
+        agent->served_ms = clock_mono_ms();
+}
+
+static void look(void *arg)
+{
+    struct dev *dev = arg;
+    for (uint32_t i = 0; i < dev->agents_len; i++) {
+        struct dev_agent *agent = &dev->agents[i];
+        if (agent->asking || agent->served_ms >= 0)
+            continue;
+        agent->asking = true;
+        dev_http_get(dev->loop, agent->port, "/index.html", on_page, agent);
+    }
+    loop_timer_at(dev->loop, &dev->tick, loop_now_ms(dev->loop) + LOOK_EVERY_MS, look, dev);
+}
+
+static bool all_serve(struct dev *dev)
+{
+    for (uint32_t i = 0; i < dev->agents_len; i++)
+        if (dev->agents[i].served_ms < 0)
+            return false;
+    return true;
+}
+
+static bool none_asks(struct dev *dev)
+{
+    for (uint32_t i = 0; i < dev->agents_len; i++)
+        if (dev->agents[i].asking)
+            return false;
+    return true;
+}
+
+/* The log of the first device that does not serve tells most. */
+static void blame(struct dev *dev)
+{
+    for (uint32_t i = 0; i < dev->agents_len && !dev->failed; i++)
+        if (dev->agents[i].served_ms < 0)
+            dev->failed = &dev->agents[i].proc;
+}
+
+enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, int64_t order_ms,
+                               struct err *err)
+{
+    char content[64];
+    struct err late = {0};
+    dev_content(move->version, content);
+    dev->wanted = content;
+    for (uint32_t i = 0; i < dev->agents_len; i++)
+        dev->agents[i].served_ms = -1;
+    look(dev);
+    enum err_code code = dev_wait(dev, all_serve, patience_ms(dev), err);
+    loop_timer_stop(&dev->tick);
+    if (code == ERR_FAILED)
+        blame(dev);
+    /* Answers under way point to content. */
+    enum err_code rest = dev_wait(dev, none_asks, 2 * DEV_HTTP_TIMEOUT_MS, &late);
+    (void)rest; /* each GET ends by its own timeout */
+    dev->wanted = NULL;
+    if (code)
+        return code;
+    move->first_ms = INT64_MAX;
+    for (uint32_t i = 0; i < dev->agents_len; i++) {
+        int64_t took_ms = dev->agents[i].served_ms - order_ms;
+        move->first_ms = took_ms < move->first_ms ? took_ms : move->first_ms;
+        move->last_ms = took_ms > move->last_ms ? took_ms : move->last_ms;
+    }
+    return ERR_OK;
+}
+
+/* Asks captain for the fleet and counts; -1 when there is no answer, or one was asked for just now.
+ */
+static int64_t count(struct dev *dev, const char *version)
+{
+    struct arena arena DEFER(arena_fini);
+    struct device_query query = {.limit = DEV_AGENTS_MAX, .site = "dev"};
+    struct device_list list;
+    struct err err = {0};
+    int64_t found = 0;
+    int64_t now_ms = clock_mono_ms();
+    arena_init(&arena, SCRATCH_BYTES);
+    if (now_ms - dev->asked_ms < DEV_ASK_EVERY_MS)
+        return -1;
+    dev->asked_ms = now_ms;
+    if (device_list_ask(dev->client, &query, &arena, &list, &err))
+        return -1;
+    for (size_t i = 0; i < list.devices_len; i++) {
+        const struct device_info *info = &list.devices[i];
+        bool on_it = info->apps_len > 0 && str_equal(info->apps[0].version, version) &&
+                     str_equal(info->apps[0].state, "healthy");
+        found += info->online && (version == NULL || on_it);
+    }
+    return found;
+}
+
+static bool all_online(struct dev *dev)
+{
+    return count(dev, NULL) == dev->agents_len;
+}
+
+static bool all_healthy_first(struct dev *dev)
+{
+    return count(dev, dev->moves[0].version) == dev->agents_len;
+}
+
+static bool all_healthy_second(struct dev *dev)
+{
+    return count(dev, dev->moves[1].version) == dev->agents_len;
+}
+
+enum err_code dev_wait_online(struct dev *dev, struct err *err)
+{
+    dev->step = "waiting for every agent to report";
+    enum err_code code = dev_wait(dev, all_online, patience_ms(dev), err);
+    if (code == ERR_FAILED)
+        blame(dev);
+    return code;
+}
+
+enum err_code dev_wait_healthy(struct dev *dev, struct dev_move *move, int64_t order_ms,
+                               struct err *err)
+{
+    bool first = move == &dev->moves[0];
+    if (dev_wait(dev, first ? all_healthy_first : all_healthy_second, patience_ms(dev), err)) {
+        if (err->code == ERR_FAILED && !dev->failed)
+            dev->failed = &dev->captain;
+        return err->code;
+    }
+    move->healthy_ms = clock_mono_ms() - order_ms;
+    return ERR_OK;
+}
