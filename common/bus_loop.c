@@ -258,6 +258,9 @@ static enum err_code put_order(struct bus *bus, struct bus_order *order, struct 
         mem_free(order);
         return err_set(err, ERR_FULL, "the bus's outbox is full (%d orders)", BUS_OUTBOX_MAX);
     }
+    if (bus_outbox_crossings(bus->outbox) != bus->crossings_told) {
+        bus_inbox_wake(bus->inbox); /* to tell of it outside of the caller's call */
+    }
     return ERR_OK;
 }
 
