@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Shared by api.c and the files of its nouns (api_release.c, api_channel.c ...); no one else's.
+ *
+ * A verb that only reads has `answer`, called at once. One that decides has `prepare` too: the
+ * request is kept, prepare runs in the decision log's turn, and answer once the decision is
+ * committed and published. All text of an answer lives in the request's arena.
+ */
+#pragma once
+
+#include "captain/api.h"
+#include "captain/io/store/channel.h"
+#include "captain/io/store/device.h"
+#include "captain/io/store/log.h"
+#include "captain/io/store/release.h"
+#include "proto/codec.h"
+
+enum {
+    API_ARENA_BYTES = 64 << 20, /* of one request: what it asks for, what it reads, its answer */
+    API_SCRATCH_BYTES = 8 << 20,
+    API_EVENTS_MAX = 50,    /* in one answer */
+    API_VERSIONS_MAX = 256, /* of one channel in an answer, the most used first */
+    API_ACTOR_MAX = 384,
+};
+
+union api_in {
+    struct artifact_put artifact_put;
+    struct artifact_get artifact_get;
+    struct release_create release_create;
+    struct release_next release_next;
+    struct release_query release_query;
+    struct channel_set_request channel_set;
+    struct channel_query channel_query;
+    struct device_query device_query;
+    struct status_query status_query;
+    struct log_query log_query;
+};
+union api_out {
+    struct artifact_state artifact_state;
+    struct artifact_piece artifact_piece;
+    struct release_info release_info;
+    struct release_sequence release_sequence;
+    struct release_list release_list;
+    struct channel_info channel_info;
+    struct channel_list channel_list;
+    struct channel_history channel_history;
+    struct device_info device_info;
+    struct device_list device_list;
+    struct status status;
+    struct log_info log_info;
+    struct log_list log_list;
+};
+
+struct api_request {
+    struct captain *captain;
+    const struct api_verb *verb;
+    char actor[API_ACTOR_MAX]; /* "operator:alice" */
+    char reply[BUS_SUBJECT_MAX + 1];
+    union api_in in;
+    struct arena arena;
+    struct arena scratch; /* for one lookup at a time: reset by each */
+    bool settled;         /* by prepare: it is so already, nothing needs to be decided */
+    /* The name found last for a digest. */
+    uint8_t named_digest[DIGEST_BYTES];
+    const char *named;
+    /* Read at first need. */
+    struct store_channel *channels;
+    size_t channels_len;
+};
+
+typedef enum err_code (*api_answer_fn)(struct api_request *request, union api_out *ret,
+                                       struct err *err);
+typedef enum err_code (*api_prepare_fn)(struct api_request *request, struct arena *arena,
+                                        struct decision *ret, struct err *err);
+
+struct api_verb {
+    const char *noun;
+    const char *verb;
+    const struct codec_type *request_type;
+    const struct codec_type *reply_type;
+    api_answer_fn answer;
+    api_prepare_fn prepare; /* NULL: it only reads */
+};
+
+/* api_artifact.c */
+enum err_code api_artifact_put(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_artifact_get(struct api_request *request, union api_out *ret, struct err *err);
+/* api_release.c */
+enum err_code api_release_prepare(struct api_request *request, struct arena *arena,
+                                  struct decision *ret, struct err *err);
+enum err_code api_release_created(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_release_next(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_release_ls(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_release_show(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_release_export(struct api_request *request, union api_out *ret, struct err *err);
+/* api_channel.c */
+enum err_code api_channel_prepare(struct api_request *request, struct arena *arena,
+                                  struct decision *ret, struct err *err);
+enum err_code api_channel_was_set(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_channel_ls(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_channel_show(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_channel_history(struct api_request *request, union api_out *ret, struct err *err);
+/* api_device.c */
+enum err_code api_device_ls(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_device_show(struct api_request *request, union api_out *ret, struct err *err);
+/* api_status.c */
+enum err_code api_status_get(struct api_request *request, union api_out *ret, struct err *err);
+/* api_log.c */
+enum err_code api_log_ls(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_log_show(struct api_request *request, union api_out *ret, struct err *err);
+
+/* Shared by the nouns. */
+
+/* ERR_SIZE: the answer does not fit the arena. */
+enum err_code api_too_large(struct err *err);
+/* Hexadecimal text of a digest; "" for an empty one. NULL when the arena is full. */
+const char *api_hex(struct api_request *request, struct bytes digest);
+/* "app@version" of a release by its digest; "" for an empty digest, its first digits when it is not
+ * known. */
+const char *api_release_name(struct api_request *request, struct bytes digest);
+/* "healthy" for APP_STATE_HEALTHY; "unspecified" for what is none. */
+const char *api_state_name(unsigned state);
+/* All channels, with counters. */
+MUST_USE enum err_code api_channels(struct api_request *request, const struct channel_info **ret,
+                                    size_t *ret_len, struct err *err);
+/* api_release_info.c. in_full: artifacts, services and checks too. */
+MUST_USE enum err_code api_release_describe(struct api_request *request,
+                                            const struct store_release *row, bool in_full,
+                                            struct release_info *ret, struct err *err);
+/* A release that is not here: the sentence names those that are. Returns ERR_NOT_FOUND. */
+enum err_code api_release_unknown(struct api_request *request, const char *app, const char *version,
+                                  struct err *err);
