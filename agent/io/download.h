@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One transfer by one captain-fetch process: started, followed by its progress lines, ended by its last
- * line. The helper does HTTP, hashing, writing and unpacking without privileges (agent/fetch); this file only
- * speaks with it. The protocol on its standard output, one line each:
- *   progress <bytes> <total or 0>     at most twice a second
- *   done <bytes>
- *   error <err_code> <sentence>
- * A helper that ends without done or error (killed) counts as ERR_FAILED and can be tried again.
+ * One transfer by one captain-fetch process: started, followed by its progress lines, ended by its
+ * last line. The helper does HTTP, hashing, writing and unpacking without privileges (agent/fetch);
+ * this file only speaks with it. The protocol on its standard output, one line each: progress
+ * <bytes> <total or 0>     at most twice a second done <bytes> error <err_code> <sentence> A helper
+ * that ends without done or error (killed) counts as ERR_FAILED and can be tried again.
  */
 #pragma once
 
@@ -16,20 +14,20 @@
 struct download;
 
 struct download_request {
-    const char *helper;           /* path of captain-fetch */
-    const char *user;             /* it becomes this user when we are root; NULL: stays */
-    const char *const *urls;      /* http or https; tried in order, ended by NULL */
-    const char *to;               /* file; a partial one is resumed */
-    uint64_t max_bytes;           /* more is ERR_SIZE */
-    uint64_t size_bytes;          /* exact size, or 0: unknown */
-    const uint8_t *sha256;        /* DIGEST_BYTES, or NULL: not checked here */
-    const char *unpack_to;        /* folder, or NULL: not an archive; the archive is removed afterwards */
+    const char *helper;      /* path of captain-fetch */
+    const char *user;        /* it becomes this user when we are root; NULL: stays */
+    const char *const *urls; /* http or https; tried in order, ended by NULL */
+    const char *to;          /* file; a partial one is resumed */
+    uint64_t max_bytes;      /* more is ERR_SIZE */
+    uint64_t size_bytes;     /* exact size, or 0: unknown */
+    const uint8_t *sha256;   /* DIGEST_BYTES, or NULL: not checked here */
+    const char *unpack_to; /* folder, or NULL: not an archive; the archive is removed afterwards */
     uint64_t unpack_bytes_max;
     uint32_t unpack_files_max;
-    bool executable;              /* mode 0755 instead of 0644 */
-    uint32_t low_speed_bytes;     /* per second, over low_speed_s: ERR_TOO_SLOW; 0: 1,000 */
-    uint32_t low_speed_s;         /* 0: 30 */
-    const char *ca_path;          /* PEM for https, or NULL: the system's */
+    bool executable;          /* mode 0755 instead of 0644 */
+    uint32_t low_speed_bytes; /* per second, over low_speed_s: ERR_TOO_SLOW; 0: 1,000 */
+    uint32_t low_speed_s;     /* 0: 30 */
+    const char *ca_path;      /* PEM for https, or NULL: the system's */
 };
 
 typedef void (*download_progress_fn)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
@@ -38,7 +36,7 @@ typedef void (*download_done_fn)(void *arg, const struct err *err);
 
 /* Everything is copied. */
 MUST_USE enum err_code download_start(struct loop *loop, const struct download_request *request,
-                                      download_progress_fn progress, download_done_fn done, void *arg,
-                                      struct download **ret, struct err *err);
+                                      download_progress_fn progress, download_done_fn done,
+                                      void *arg, struct download **ret, struct err *err);
 /* Kills the helper; done will not run. NULL is fine. */
 void download_cancel(struct download *download);

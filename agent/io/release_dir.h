@@ -5,8 +5,8 @@
  *   APPDIR/releases/<digest>/     whole and verified: release.dsse and root/ (the release's folder)
  *   APPDIR/current -> releases/<digest>
  *   APPDIR/state/                 the app's own; never touched by an upgrade
- * A release appears under releases/ by one rename after everything in it is fsynced; `current` moves by
- * one rename. Nothing else is ever trusted to be whole.
+ * A release appears under releases/ by one rename after everything in it is fsynced; `current`
+ * moves by one rename. Nothing else is ever trusted to be whole.
  */
 #pragma once
 
@@ -29,22 +29,25 @@ MUST_USE enum err_code release_dir_current(const struct release_dir *dir, bool *
                                            uint8_t ret_digest[DIGEST_BYTES], struct err *err);
 bool release_dir_has(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES]);
 
-/* Paths, written into ret of RELEASE_DIR_PATH_MAX bytes: the staging folder (made if missing), the file
- * release.dsse in staging or in releases, the release's root folder. */
-MUST_USE enum err_code release_dir_staging(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES],
-                                           char *ret, struct err *err);
-void release_dir_document(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES], char *ret);
+/* Paths, written into ret of RELEASE_DIR_PATH_MAX bytes: the staging folder (made if missing), the
+ * file release.dsse in staging or in releases, the release's root folder. */
+MUST_USE enum err_code release_dir_staging(const struct release_dir *dir,
+                                           const uint8_t digest[DIGEST_BYTES], char *ret,
+                                           struct err *err);
+void release_dir_document(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES],
+                          char *ret);
 void release_dir_root(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES], char *ret);
 void release_dir_state(const struct release_dir *dir, char *ret);
 
-/* Staging becomes a release: hands every file to the agent's own user, drops write permission of group and
- * others, fsyncs files and folders, renames. The same again is fine. */
-MUST_USE enum err_code release_dir_commit(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES],
-                                          struct err *err);
-MUST_USE enum err_code release_dir_switch(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES],
-                                          struct err *err);
+/* Staging becomes a release: hands every file to the agent's own user, drops write permission of
+ * group and others, fsyncs files and folders, renames. The same again is fine. */
+MUST_USE enum err_code release_dir_commit(const struct release_dir *dir,
+                                          const uint8_t digest[DIGEST_BYTES], struct err *err);
+MUST_USE enum err_code release_dir_switch(const struct release_dir *dir,
+                                          const uint8_t digest[DIGEST_BYTES], struct err *err);
 /* Removes the link. */
 MUST_USE enum err_code release_dir_clear(const struct release_dir *dir, struct err *err);
 /* Removes every release and staging folder whose digest is not in keep. */
-MUST_USE enum err_code release_dir_prune(const struct release_dir *dir, const uint8_t (*keep)[DIGEST_BYTES],
-                                         size_t keep_len, struct err *err);
+MUST_USE enum err_code release_dir_prune(const struct release_dir *dir,
+                                         const uint8_t (*keep)[DIGEST_BYTES], size_t keep_len,
+                                         struct err *err);
