@@ -38,6 +38,7 @@ struct serve {
     char lock_path[PATH_MAX + 16];
     struct err why; /* it ends */
     bool ready;
+    bool root_asked; /* the decision root.created is on its way */
     struct loop_timer watchdog;
     int64_t watchdog_ms;
     int64_t fed_ms;
@@ -105,22 +106,40 @@ static enum err_code prepare_root(void *arg, struct arena *arena, struct decisio
     return ret->actor ? ERR_OK : err_set(err, ERR_SIZE, "the holder's name is too long");
 }
 
+static void tell_ready(struct serve *serve)
+{
+    notify_status("leads the log, now at entry %" PRIu64 "; artifacts at %s",
+                  decisions_last_seq(serve->captain.decisions), serve->captain.store_url);
+    if (!serve->ready)
+        notify_ready();
+    serve->ready = true;
+}
+
 static void on_root_decided(void *arg, uint64_t seq, const struct err *err)
 {
     (void)seq;
-    if (err->code != ERR_OK)
+    if (err->code == ERR_OK)
+        tell_ready(arg);
+    else
         end_with(arg, err);
 }
 
-static enum err_code check_root(struct captain *captain, struct arena *arena, struct err *err)
+/* A new fleet is ready when its root is decided: *ret_waits. */
+static enum err_code check_root(struct serve *serve, struct arena *arena, bool *ret_waits,
+                                struct err *err)
 {
+    struct captain *captain = &serve->captain;
     struct store_log_row *rows;
     struct log_entry entry;
     size_t len;
     enum err_code code =
         store_log_list(captain->db, 0, "root.created", "", 1, arena, &rows, &len, err);
-    if (code == ERR_OK && len == 0)
-        return decisions_submit(captain->decisions, prepare_root, on_root_decided, captain, err);
+    *ret_waits = code == ERR_OK && len == 0;
+    if (*ret_waits && serve->root_asked)
+        return ERR_OK;
+    serve->root_asked = *ret_waits;
+    if (*ret_waits)
+        return decisions_submit(captain->decisions, prepare_root, on_root_decided, serve, err);
     if (code == ERR_OK)
         code = codec_decode(&codec_log_entry, rows[0].entry, arena, &entry, err);
     if (code != ERR_OK || bytes_equal(entry.body, captain->keys.root_envelope))
@@ -137,8 +156,9 @@ static void on_ready(void *arg)
     struct captain *captain = &serve->captain;
     struct err err = {0};
     struct arena arena;
+    bool waits = false;
     arena_init(&arena, ROOT_ARENA_BYTES);
-    enum err_code code = check_root(captain, &arena, &err);
+    enum err_code code = check_root(serve, &arena, &waits, &err);
     arena_fini(&arena);
     if (code != ERR_OK) {
         end_with(serve, &err);
@@ -146,11 +166,8 @@ static void on_ready(void *arg)
     }
     desired_connected(captain->desired);
     ingest_connected(captain->ingest);
-    notify_status("leads the log from entry %" PRIu64 " on; artifacts at %s",
-                  decisions_last_seq(captain->decisions), captain->store_url);
-    if (!serve->ready)
-        notify_ready();
-    serve->ready = true;
+    if (!waits)
+        tell_ready(serve);
 }
 
 /* Events of bus and loop. */
