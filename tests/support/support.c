@@ -5,15 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_THREAD__)
-/* libnats is built without ThreadSanitizer: reports from inside it cannot be judged. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "called_from_lib:libnats.so\nrace:libnats.so\nmutex:libnats.so\n";
-}
-#endif
-
 void support_die(int sys_errno, const char *fmt, ...)
 {
     va_list args;
