@@ -10,7 +10,7 @@ static void print(const struct status *status, struct arena *arena)
 {
     output_field("captain", "%s, version %s, tenant %s", status->holder, status->version,
                  status->tenant);
-    output_field("running", "since %s", output_age(arena, status->started_ms, clock_unix_ms()));
+    output_field("started", "%s", output_age(arena, status->started_ms, clock_unix_ms()));
     output_field("nats-server", "%s", status->server_version);
     output_field("store", "%s", status->store_url);
     output_field("log", "%" PRIu64 " decisions", status->log_seq);
