@@ -3,16 +3,15 @@
  * The agent's configuration file (JSON):
  *   {
  *     "device": "gw-17", "site": "lyon",
- *     "nats": {"url": "nats://captain:4222", "creds": "/etc/captain/agent.creds", "ca": "/etc/captain/ca.pem"},
- *     "root": "/etc/captain/root.dsse",        trust anchor: the fleet's signed root document
- *     "tenant": "default",
- *     "folder": "/var/lib/captain-agent",
- *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}}},
- *     "fetch": {"helper": "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"},
- *     "intervals": {"health": "30s", "telemetry": "1m", "refresh": "10m"},
- *     "hardware": "rpi4", "log": "info"
+ *     "nats": {"url": "nats://captain:4222", "creds": "/etc/captain/agent.creds", "ca":
+ * "/etc/captain/ca.pem"}, "root": "/etc/captain/root.dsse",        trust anchor: the fleet's signed
+ * root document "tenant": "default", "folder": "/var/lib/captain-agent", "apps": {"hello":
+ * {"channel": "stable", "env": {"PORT": "8080"}}}, "fetch": {"helper":
+ * "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"}, "intervals": {"health": "30s",
+ * "telemetry": "1m", "refresh": "10m"}, "hardware": "rpi4", "log": "info"
  *   }
- * Unknown keys, wrong types and values out of range are errors that name file, place and what is allowed.
+ * Unknown keys, wrong types and values out of range are errors that name file, place and what is
+ * allowed.
  */
 #pragma once
 
@@ -30,7 +29,8 @@ struct config_app {
 
 struct config {
     const char *device, *site, *tenant;
-    const char *nats_url, *nats_creds, *nats_ca, *nats_cert, *nats_key; /* optional ones may be NULL */
+    const char *nats_url, *nats_creds, *nats_ca, *nats_cert,
+        *nats_key; /* optional ones may be NULL */
     const char *root;
     const char *folder;
     const char *fetch_helper, *fetch_user; /* user may be NULL */
@@ -42,7 +42,8 @@ struct config {
 };
 
 /* Everything lives in the arena. */
-MUST_USE enum err_code config_load(const char *path, struct arena *arena, struct config *ret, struct err *err);
+MUST_USE enum err_code config_load(const char *path, struct arena *arena, struct config *ret,
+                                   struct err *err);
 /* For the fuzz target: name stands for the path in errors. */
-MUST_USE enum err_code config_parse(const char *name, struct bytes text, struct arena *arena, struct config *ret,
-                                    struct err *err);
+MUST_USE enum err_code config_parse(const char *name, struct bytes text, struct arena *arena,
+                                    struct config *ret, struct err *err);

@@ -3,19 +3,19 @@
 
 #include <assert.h>
 
-void health_start(struct health *health, const struct health_check_rule *rules, uint32_t rules_len,
-                  int64_t first_ms)
+void health_start(struct health_state *health, const struct health_check_rule *rules,
+                  uint32_t rules_len, int64_t first_ms)
 {
     assert(rules_len <= HEALTH_CHECKS_MAX);
-    *health = (struct health){.checks_len = rules_len,
-                              .verdict = rules_len > 0 ? HEALTH_UNKNOWN : HEALTH_GOOD,
-                              .first_ms = first_ms,
-                              .good_since_ms = rules_len > 0 ? -1 : first_ms};
+    *health = (struct health_state){.checks_len = rules_len,
+                                    .verdict = rules_len > 0 ? HEALTH_UNKNOWN : HEALTH_GOOD,
+                                    .first_ms = first_ms,
+                                    .good_since_ms = rules_len > 0 ? -1 : first_ms};
     for (uint32_t i = 0; i < rules_len; i++)
         health->checks[i] = (struct health_check){.rule = rules[i], .due_ms = first_ms};
 }
 
-int health_next_due(struct health *health, int64_t now_ms)
+int health_next_due(struct health_state *health, int64_t now_ms)
 {
     for (uint32_t i = 0; i < health->checks_len; i++) {
         struct health_check *check = &health->checks[i];
@@ -27,7 +27,7 @@ int health_next_due(struct health *health, int64_t now_ms)
     return -1;
 }
 
-int64_t health_deadline_ms(const struct health *health)
+int64_t health_deadline_ms(const struct health_state *health)
 {
     int64_t next_ms = INT64_MAX;
     for (uint32_t i = 0; i < health->checks_len; i++) {
@@ -45,7 +45,7 @@ static int64_t next_on_grid(int64_t first_ms, int64_t step_ms, int64_t now_ms)
     return first_ms + ((now_ms - first_ms) / step_ms + 1) * step_ms;
 }
 
-static int64_t step_ms(const struct health *health, const struct health_check *check,
+static int64_t step_ms(const struct health_state *health, const struct health_check *check,
                        int64_t now_ms)
 {
     bool eager = health->good_since_ms < 0 && check->verdict != HEALTH_GOOD &&
@@ -55,7 +55,7 @@ static int64_t step_ms(const struct health *health, const struct health_check *c
     return check->rule.interval_ms > 0 ? check->rule.interval_ms : 1;
 }
 
-static enum health_verdict verdict_of_all(const struct health *health)
+static enum health_verdict verdict_of_all(const struct health_state *health)
 {
     enum health_verdict worst = HEALTH_GOOD;
     for (uint32_t i = 0; i < health->checks_len; i++) {
@@ -80,7 +80,7 @@ static void count(struct health_check *check, bool ok)
         check->verdict = HEALTH_BAD;
 }
 
-bool health_result(struct health *health, uint32_t check, bool ok, int64_t now_ms)
+bool health_result(struct health_state *health, uint32_t check, bool ok, int64_t now_ms)
 {
     assert(check < health->checks_len);
     struct health_check *it = &health->checks[check];

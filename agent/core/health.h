@@ -37,7 +37,7 @@ struct health_check {
     int64_t due_ms;
 };
 
-struct health {
+struct health_state {
     struct health_check checks[HEALTH_CHECKS_MAX];
     uint32_t checks_len;
     enum health_verdict verdict;
@@ -47,13 +47,13 @@ struct health {
 
 /* first_ms: when the first probes are due (a service needs a moment to open its port). An app
  * without checks is GOOD from then on. rules_len at most HEALTH_CHECKS_MAX. */
-void health_start(struct health *health, const struct health_check_rule *rules, uint32_t rules_len,
-                  int64_t first_ms);
+void health_start(struct health_state *health, const struct health_check_rule *rules,
+                  uint32_t rules_len, int64_t first_ms);
 
 /* The next check to probe now (marks it running), or -1. */
-int health_next_due(struct health *health, int64_t now_ms);
+int health_next_due(struct health_state *health, int64_t now_ms);
 /* When the next one is due; INT64_MAX: none (all running, or no checks). */
-int64_t health_deadline_ms(const struct health *health);
+int64_t health_deadline_ms(const struct health_state *health);
 
 /* A probe's result. Returns true when the app's verdict changed. */
-bool health_result(struct health *health, uint32_t check, bool ok, int64_t now_ms);
+bool health_result(struct health_state *health, uint32_t check, bool ok, int64_t now_ms);

@@ -10,7 +10,7 @@
 static const struct health_check_rule every_10_s = {
     .interval_ms = 10000, .healthy_threshold = 1, .unhealthy_threshold = 3};
 
-static void probe(struct health *health, bool ok, int64_t *now_ms)
+static void probe(struct health_state *health, bool ok, int64_t *now_ms)
 {
     int64_t due_ms = health_deadline_ms(health);
     *now_ms = due_ms > *now_ms ? due_ms : *now_ms;
@@ -22,7 +22,7 @@ static void probe(struct health *health, bool ok, int64_t *now_ms)
 static void test_health__no_checks_is_good_from_the_first_moment(void **unused)
 {
     (void)unused;
-    struct health health;
+    struct health_state health;
     health_start(&health, NULL, 0, 500);
     assert_int_equal(health.verdict, HEALTH_GOOD);
     assert_int_equal(health.good_since_ms, 500);
@@ -35,7 +35,7 @@ static void test_health__good_when_every_check_reached_its_threshold(void **unus
     (void)unused;
     struct health_check_rule rules[2] = {every_10_s, every_10_s};
     rules[1].healthy_threshold = 2;
-    struct health health;
+    struct health_state health;
     health_start(&health, rules, 2, 0);
     assert_int_equal(health_next_due(&health, 0), 0);
     assert_int_equal(health_next_due(&health, 0), 1);
@@ -53,7 +53,7 @@ static void test_health__good_when_every_check_reached_its_threshold(void **unus
 static void test_health__bad_after_three_failures_in_a_row(void **unused)
 {
     (void)unused;
-    struct health health;
+    struct health_state health;
     int64_t now_ms = 0;
     health_start(&health, &every_10_s, 1, 0);
     probe(&health, true, &now_ms);
@@ -78,7 +78,7 @@ static void test_health__one_bad_check_makes_the_app_bad(void **unused)
 {
     (void)unused;
     struct health_check_rule rules[3] = {every_10_s, every_10_s, every_10_s};
-    struct health health;
+    struct health_state health;
     health_start(&health, rules, 3, 0);
     for (uint32_t i = 0; i < 3; i++)
         (void)health_result(&health, i, true, 0);
@@ -94,7 +94,7 @@ static void test_health__checks_of_one_interval_fall_due_together(void **unused)
     (void)unused;
     struct health_check_rule rules[3] = {every_10_s, every_10_s, every_10_s};
     rules[2].interval_ms = 20000;
-    struct health health;
+    struct health_state health;
     health_start(&health, rules, 3, 777);
     int64_t last_ms = 0;
     unsigned wakes = 0;
@@ -112,7 +112,7 @@ static void test_health__checks_of_one_interval_fall_due_together(void **unused)
 static void test_health__eager_only_in_the_beginning(void **unused)
 {
     (void)unused;
-    struct health health;
+    struct health_state health;
     int64_t now_ms = 0;
     health_start(&health, &every_10_s, 1, 0);
     unsigned probes = 0;
@@ -124,7 +124,7 @@ static void test_health__eager_only_in_the_beginning(void **unused)
 static void test_health__a_late_result_does_not_pile_up_probes(void **unused)
 {
     (void)unused;
-    struct health health;
+    struct health_state health;
     health_start(&health, &every_10_s, 1, 0);
     assert_int_equal(health_next_due(&health, 0), 0);
     (void)health_result(&health, 0, true, 35000); /* the machine slept */

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/app.h"
+#include "agent/app_events.h"
+#include "agent/io/telemetry.h"
+#include "agent/link.h"
+#include "common/base/mem.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/notify.h"
+
+enum {
+    AGENT_PATH_MAX = 1200,
+    ROUNDS_MAX = 16,        /* of looking and acting in one turn; the rest waits for the next */
+    COMMIT_RETRY_MS = 5000, /* a disk that takes nothing is asked this often */
+    FLUSH_MS = 1000,
+};
+
+struct agent {
+    const struct config *config;
+    struct loop *loop;
+    int lock_fd;
+    struct agent_store *store;
+    struct trust *trust;
+    struct rng rng;
+    struct app *apps[CONFIG_APPS_MAX];
+    struct link *link;
+    struct app_events events;
+    struct telemetry_reader telemetry;
+    struct loop_timer watchdog, again;
+    bool ending;
+};
+
+/* ---- the turn ---- */
+
+static enum err_code store_all(struct agent *agent, struct err *err)
+{
+    enum err_code code = app_events_store(&agent->events, agent->store, err);
+    for (size_t i = 0; code == ERR_OK && i < agent->config->apps_len; i++)
+        code = app_store(agent->apps[i], err);
+    struct err commit_err;
+    enum err_code committed =
+        agent_store_commit(agent->store, &commit_err); /* also ends one that is poisoned */
+    if (code == ERR_OK && committed != ERR_OK) {
+        *err = commit_err;
+        code = committed;
+    }
+    if (code != ERR_OK)
+        return code;
+    app_events_clear(&agent->events);
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        app_stored(agent->apps[i]);
+    return ERR_OK;
+}
+
+static void on_again(void *arg)
+{
+    (void)arg; /* the end of this turn tries again */
+}
+
+/* Steps, one transaction, then deeds; true: there is more to do at once. */
+static bool round_of_turn(struct agent *agent)
+{
+    struct err err;
+    bool more = false;
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        app_step(agent->apps[i]);
+    if (store_all(agent, &err) != ERR_OK) {
+        if (agent->again.slot == 0) {
+            log_err("nothing can be stored, so nothing is done", &err);
+            loop_timer_at(agent->loop, &agent->again, loop_now_ms(agent->loop) + COMMIT_RETRY_MS,
+                          on_again, agent);
+        }
+        return false;
+    }
+    link_turn(agent->link);
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        more |= app_act(agent->apps[i]);
+    return more;
+}
+
+static bool all_down(const struct agent *agent)
+{
+    for (size_t i = 0; i < agent->config->apps_len; i++) {
+        if (!app_is_down(agent->apps[i]))
+            return false;
+    }
+    return true;
+}
+
+static void on_turn_end(void *arg)
+{
+    struct agent *agent = arg;
+    unsigned rounds = 0;
+    while (round_of_turn(agent)) {
+        if (++rounds == ROUNDS_MAX) {
+            loop_timer_at(agent->loop, &agent->again, loop_now_ms(agent->loop), on_again, agent);
+            break;
+        }
+    }
+    if (agent->ending && all_down(agent))
+        loop_stop(agent->loop);
+    notify_watchdog();
+}
+
+static void on_watchdog(void *arg)
+{
+    struct agent *agent = arg;
+    loop_timer_at(agent->loop, &agent->watchdog,
+                  loop_now_ms(agent->loop) + notify_watchdog_interval_ms(), on_watchdog, agent);
+}
+
+/* ---- what the link asks and brings ---- */
+
+static void on_desired(void *arg, size_t app, struct bytes envelope)
+{
+    struct agent *agent = arg;
+    if (!agent->ending)
+        app_desired(agent->apps[app], envelope);
+}
+
+static void on_bus(void *arg, bool connected)
+{
+    struct agent *agent = arg;
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        app_bus(agent->apps[i], connected);
+}
+
+static void fill_health(void *arg, struct arena *arena, struct health *ret)
+{
+    struct agent *agent = arg;
+    size_t len = agent->config->apps_len;
+    struct app_status *apps = arena_alloc(arena, len * sizeof *apps);
+    for (size_t i = 0; apps && i < len; i++)
+        app_status(agent->apps[i], arena, &apps[i]);
+    ret->apps = apps;
+    ret->apps_len = apps ? len : 0;
+}
+
+static void fill_telemetry(void *arg, struct arena *arena, struct telemetry *ret)
+{
+    struct agent *agent = arg;
+    telemetry_read(&agent->telemetry, agent->config->folder, clock_unix_ms(), ret);
+    struct app_metrics *apps = arena_alloc(arena, agent->config->apps_len * sizeof *apps);
+    struct err err;
+    size_t len = 0;
+    for (size_t i = 0; apps && i < agent->config->apps_len; i++) {
+        enum err_code code = app_metrics(agent->apps[i], arena, &apps[len], &err);
+        len += code == ERR_OK;
+        if (code != ERR_OK && code != ERR_NOT_FOUND)
+            log_err(agent->config->apps[i].app, &err);
+        app_trim_logs(agent->apps[i]);
+    }
+    ret->apps = apps;
+    ret->apps_len = len;
+}
+
+static void on_change(void *arg)
+{
+    struct agent *agent = arg;
+    if (agent->link)
+        link_changed(agent->link);
+}
+
+/* ---- from start to end ---- */
+
+static void on_terminate(void *arg)
+{
+    struct agent *agent = arg;
+    if (agent->ending)
+        return;
+    agent->ending = true;
+    log_write(LOG_LEVEL_INFO, "asked to end: stopping the services");
+    notify_stopping();
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        app_shut_down(agent->apps[i]);
+}
+
+static enum err_code take_folder(struct agent *agent, struct err *err)
+{
+    char path[AGENT_PATH_MAX], holder[64];
+    (void)snprintf(path, sizeof path, "%s/lock", agent->config->folder);
+    (void)snprintf(holder, sizeof holder, "captain-agent, process %d", (int)getpid());
+    enum err_code code = file_make_dirs(agent->config->folder, 0700, err);
+    if (code == ERR_OK && (code = file_lock(path, holder, &agent->lock_fd, err)) != ERR_OK)
+        return err_wrap(err, "folder %s", agent->config->folder);
+    return code;
+}
+
+static enum err_code open_store(struct agent *agent, struct err *err)
+{
+    char path[AGENT_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/agent.db", agent->config->folder);
+    enum err_code code = agent_store_open(path, &agent->store, err);
+    return code ? code
+                : trust_open(agent->config->root, agent->config->tenant, agent->store,
+                             &agent->trust, err);
+}
+
+static enum err_code open_apps(struct agent *agent, struct err *err)
+{
+    for (size_t i = 0; i < agent->config->apps_len; i++) {
+        struct app_options options = {
+            .loop = agent->loop,
+            .store = agent->store,
+            .trust = agent->trust,
+            .config = agent->config,
+            .app = &agent->config->apps[i],
+            .rng = &agent->rng,
+            .on_change = on_change,
+            .arg = agent,
+        };
+        enum err_code code = app_open(&options, &agent->apps[i], err);
+        if (code)
+            return code;
+    }
+    return ERR_OK;
+}
+
+static enum err_code open_link(struct agent *agent, struct err *err)
+{
+    struct link_options options = {
+        .loop = agent->loop,
+        .store = agent->store,
+        .config = agent->config,
+        .rng = &agent->rng,
+        .owner = {on_desired, on_bus, fill_health, fill_telemetry, agent},
+    };
+    return link_open(&options, &agent->link, err);
+}
+
+static void say_started(struct agent *agent)
+{
+    struct event event = {.kind = EVENT_KIND_AGENT_STARTED,
+                          .text = "captain-agent " CAPTAIN_VERSION};
+    app_events_add(&agent->events, &event);
+}
+
+static enum err_code open_all(struct agent *agent, struct err *err)
+{
+    uint64_t seed;
+    enum err_code code;
+    clock_random(&seed, sizeof seed);
+    rng_seed(&agent->rng, seed);
+    if ((code = take_folder(agent, err)) || (code = loop_open(&agent->loop, err)) ||
+        (code = open_store(agent, err)) || (code = open_apps(agent, err)))
+        return code;
+    say_started(agent);
+    return open_link(agent, err);
+}
+
+static void close_all(struct agent *agent)
+{
+    link_close(agent->link, FLUSH_MS);
+    agent->link = NULL;
+    for (size_t i = 0; i < CONFIG_APPS_MAX; i++)
+        app_close(agent->apps[i]);
+    app_events_clear(&agent->events);
+    trust_close(agent->trust);
+    agent_store_close(agent->store);
+    loop_close(agent->loop);
+    if (agent->lock_fd >= 0)
+        (void)close(agent->lock_fd);
+}
+
+enum err_code agent_run(const struct config *config, struct err *err)
+{
+    struct agent agent = {.config = config, .lock_fd = -1};
+    enum err_code code = open_all(&agent, err);
+    if (code == ERR_OK) {
+        log_write(LOG_LEVEL_INFO, "captain-agent %s runs as %s/%s", CAPTAIN_VERSION, config->site,
+                  config->device);
+        loop_on_terminate(agent.loop, on_terminate, &agent);
+        loop_on_turn_end(agent.loop, on_turn_end, &agent);
+        loop_timer_at(agent.loop, &agent.again, 0, on_again,
+                      &agent); /* the first turn, without any news */
+        if (notify_watchdog_interval_ms() > 0)
+            on_watchdog(&agent);
+        notify_ready();
+        loop_run(agent.loop);
+    }
+    close_all(&agent);
+    return code;
+}

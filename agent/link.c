@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "agent/core/retry.h"
+#include "agent/link_outbox.h"
+#include "common/base/mem.h"
+#include "common/bus.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "proto/codec.h"
+
+enum {
+    LINK_ARENA_MAX_BYTES = 256 << 10,
+    GET_TIMEOUT_MS = 5000,
+    SLACK_MS = 250,       /* due times are rounded up to it, */
+    LONG_SLACK_MS = 1000, /* those of long intervals to this */
+    LONG_INTERVAL_MS = 10000,
+};
+
+static const struct retry_policy get_retry = {.min_ms = 500, .base_ms = 1000, .max_ms = 60000};
+
+/* The desired state of one app. */
+struct follow {
+    struct link *link;
+    size_t app;
+    bool asked; /* a direct get is out */
+    uint32_t failures;
+    int64_t due_ms; /* of the next direct get */
+};
+
+struct link {
+    struct link_options options;
+    struct bus *bus;
+    bool connected, closing;
+    bool changed;
+    int64_t health_sent_ms, health_due_ms, telemetry_due_ms;
+    struct link_outbox outbox;
+    struct follow follows[CONFIG_APPS_MAX];
+    struct loop_timer timer;
+    char health_subject[BUS_SUBJECT_MAX + 1], telemetry_subject[BUS_SUBJECT_MAX + 1];
+};
+
+static int64_t now_ms(const struct link *link)
+{
+    return loop_now_ms(link->options.loop);
+}
+
+/* interval_ms from now, give or take spread percent, on the grid that lets timers coincide. */
+static int64_t later(struct link *link, int64_t interval_ms, int spread_percent)
+{
+    int64_t spread_ms = interval_ms * spread_percent / 100;
+    int64_t jitter_ms =
+        (int64_t)rng_below(link->options.rng, (uint64_t)(2 * spread_ms + 1)) - spread_ms;
+    int64_t slack_ms = interval_ms >= LONG_INTERVAL_MS ? LONG_SLACK_MS : SLACK_MS;
+    return (now_ms(link) + interval_ms + jitter_ms + slack_ms - 1) / slack_ms * slack_ms;
+}
+
+/* ---- desired ---- */
+
+static void on_desired(void *arg, const struct bus_message *message)
+{
+    struct follow *follow = arg;
+    struct link_owner *owner = &follow->link->options.owner;
+    owner->desired(owner->arg, follow->app, message->data);
+}
+
+static void on_got(void *arg, const struct bus_message *message, const struct err *err)
+{
+    struct follow *follow = arg;
+    struct link *link = follow->link;
+    follow->asked = false;
+    if (link->closing)
+        return;
+    if (err->code != ERR_OK && err->code != ERR_NOT_FOUND) {
+        follow->failures++;
+        follow->due_ms =
+            now_ms(link) + retry_delay_ms(&get_retry, follow->failures, link->options.rng);
+        return;
+    }
+    follow->failures = 0;
+    follow->due_ms = later(link, link->options.config->refresh_ms, 50);
+    if (err->code == ERR_OK)
+        on_desired(follow, message);
+}
+
+static void get_desired(struct follow *follow)
+{
+    struct link *link = follow->link;
+    const struct config_app *app = &link->options.config->apps[follow->app];
+    char subject[BUS_SUBJECT_MAX + 1];
+    struct err err;
+    (void)snprintf(subject, sizeof subject, "desired.channel.%s.%s", app->app, app->channel);
+    follow->asked = true;
+    if (bus_get_last(link->bus, "DESIRED", subject, GET_TIMEOUT_MS, on_got, follow, &err) != ERR_OK)
+        on_got(follow, NULL, &err);
+}
+
+/* ---- health and telemetry ---- */
+
+static void publish(struct link *link, const char *subject, const struct codec_type *type,
+                    const void *message, struct arena *arena)
+{
+    struct bytes data;
+    struct err err;
+    enum err_code code = codec_encode(type, message, arena, &data, &err);
+    if (code == ERR_OK)
+        code = bus_publish(link->bus, subject, data, NULL, NULL, &err);
+    if (code != ERR_OK && code != ERR_NO_CONTACT) /* the next interval says it again */
+        log_err(subject, &err);
+}
+
+static void send_health(struct link *link)
+{
+    const struct link_options *o = &link->options;
+    struct arena arena;
+    struct health health = {
+        .epoch = agent_store_epoch(o->store),
+        .event_seq = agent_store_event_seq(o->store),
+        .sent_ms = clock_unix_ms(),
+        .interval_ms = (uint32_t)o->config->health_ms,
+        .agent_version = CAPTAIN_VERSION,
+    };
+    arena_init(&arena, LINK_ARENA_MAX_BYTES);
+    o->owner.health(o->owner.arg, &arena, &health);
+    publish(link, link->health_subject, &codec_health, &health, &arena);
+    arena_fini(&arena);
+    link->changed = false;
+    link->health_sent_ms = now_ms(link);
+    link->health_due_ms = later(link, o->config->health_ms, 10);
+}
+
+static void send_telemetry(struct link *link)
+{
+    const struct link_options *o = &link->options;
+    struct arena arena;
+    struct telemetry telemetry = {.sent_ms = clock_unix_ms()};
+    arena_init(&arena, LINK_ARENA_MAX_BYTES);
+    o->owner.telemetry(o->owner.arg, &arena, &telemetry);
+    publish(link, link->telemetry_subject, &codec_telemetry, &telemetry, &arena);
+    arena_fini(&arena);
+    link->telemetry_due_ms = later(link, o->config->telemetry_ms, 10);
+}
+
+/* ---- the turn ---- */
+
+static int64_t health_due_ms(const struct link *link)
+{
+    int64_t soonest_ms = link->health_sent_ms + LINK_HEALTH_MIN_MS;
+    return link->changed && soonest_ms < link->health_due_ms ? soonest_ms : link->health_due_ms;
+}
+
+/* Only wakes the loop: link_turn does the work. */
+static void on_timer(void *arg)
+{
+    (void)arg;
+}
+
+static void arm(struct link *link)
+{
+    int64_t due_ms = health_due_ms(link);
+    if (link->telemetry_due_ms < due_ms)
+        due_ms = link->telemetry_due_ms;
+    if (link_outbox_due_ms(&link->outbox) < due_ms)
+        due_ms = link_outbox_due_ms(&link->outbox);
+    for (size_t i = 0; i < link->options.config->apps_len; i++) {
+        if (!link->follows[i].asked && link->follows[i].due_ms < due_ms)
+            due_ms = link->follows[i].due_ms;
+    }
+    if (link->timer.slot == 0 || link->timer.at_ms != due_ms)
+        loop_timer_at(link->options.loop, &link->timer, due_ms, on_timer, link);
+}
+
+void link_turn(struct link *link)
+{
+    if (!link->connected || link->closing)
+        return;
+    for (size_t i = 0; i < link->options.config->apps_len; i++) {
+        struct follow *follow = &link->follows[i];
+        if (!follow->asked && follow->due_ms <= now_ms(link))
+            get_desired(follow);
+    }
+    link_outbox_send(&link->outbox, link->bus, now_ms(link));
+    if (health_due_ms(link) <= now_ms(link))
+        send_health(link);
+    if (link->telemetry_due_ms <= now_ms(link))
+        send_telemetry(link);
+    arm(link);
+}
+
+void link_changed(struct link *link)
+{
+    link->changed = true;
+}
+
+/* ---- the bus ---- */
+
+static void on_ack(void *arg, const struct bus_message *message)
+{
+    struct link *link = arg;
+    struct arena arena;
+    struct ack ack;
+    struct err err;
+    arena_init(&arena, LINK_ARENA_MAX_BYTES);
+    if (codec_decode(&codec_ack, message->data, &arena, &ack, &err) == ERR_OK)
+        link_outbox_acked(&link->outbox, &ack, now_ms(link));
+    else
+        log_err("an acknowledgement", &err);
+    arena_fini(&arena);
+}
+
+static void set_connected(struct link *link, bool connected)
+{
+    struct link_owner *owner = &link->options.owner;
+    link->connected = connected;
+    if (!connected) {
+        loop_timer_stop(&link->timer); /* nothing is due before the bus is back */
+    } else {
+        link_outbox_restart(&link->outbox);
+        link->changed = true;
+        link->health_due_ms = now_ms(link);
+        for (size_t i = 0; i < link->options.config->apps_len; i++)
+            link->follows[i].due_ms = now_ms(link);
+    }
+    owner->bus(owner->arg, connected);
+}
+
+static void on_bus(void *arg, enum bus_event event, const char *text, uint64_t count)
+{
+    struct link *link = arg;
+    switch (event) {
+    case BUS_CONNECTED:
+        log_write(LOG_LEVEL_INFO, "connected to the bus");
+        set_connected(link, true);
+        break;
+    case BUS_DISCONNECTED:
+        log_write(LOG_LEVEL_WARNING, "no connection to the bus: %s", text);
+        if (link->connected)
+            set_connected(link, false);
+        break;
+    case BUS_AUTH_ERROR:
+        log_write(LOG_LEVEL_ERROR, "the bus refuses: %s", text);
+        break;
+    case BUS_SLOW:
+        log_write(LOG_LEVEL_WARNING, "%" PRIu64 " messages from the bus were dropped", count);
+        break;
+    case BUS_CONGESTED:
+    case BUS_RELIEVED:
+        break; /* an agent says too little for that to matter */
+    }
+}
+
+static enum err_code subscribe(struct link *link, struct err *err)
+{
+    const struct config *config = link->options.config;
+    char subject[BUS_SUBJECT_MAX + 1];
+    (void)snprintf(subject, sizeof subject, "ack.%s.%s", config->site, config->device);
+    enum err_code code = bus_subscribe(link->bus, subject, on_ack, link, err);
+    for (size_t i = 0; code == ERR_OK && i < config->apps_len; i++) {
+        const struct config_app *app = &config->apps[i];
+        link->follows[i] = (struct follow){.link = link, .app = i};
+        (void)snprintf(subject, sizeof subject, "dn.channel.%s.%s", app->app, app->channel);
+        code = bus_subscribe(link->bus, subject, on_desired, &link->follows[i], err);
+    }
+    return code;
+}
+
+static enum err_code connect_bus(struct link *link, struct err *err)
+{
+    const struct config *config = link->options.config;
+    char name[2 * TOKEN_MAX + 32], inbox[2 * TOKEN_MAX + 32];
+    (void)snprintf(name, sizeof name, "captain-agent %s/%s", config->site, config->device);
+    (void)snprintf(inbox, sizeof inbox, "_INBOX.%s.%s", config->site, config->device);
+    struct bus_options options = {
+        .url = config->nats_url,
+        .name = name,
+        .inbox_prefix = inbox,
+        .creds_path = config->nats_creds,
+        .tls_ca_path = config->nats_ca,
+        .tls_cert_path = config->nats_cert,
+        .tls_key_path = config->nats_key,
+        .seed = rng_next(link->options.rng),
+        .on_event = on_bus,
+        .arg = link,
+    };
+    enum err_code code = bus_open(link->options.loop, &options, &link->bus, err);
+    if (code || (code = subscribe(link, err)))
+        return code;
+    return bus_start(link->bus, err);
+}
+
+enum err_code link_open(const struct link_options *options, struct link **ret, struct err *err)
+{
+    const struct config *config = options->config;
+    struct link *link = mem_new(1, sizeof *link);
+    link->options = *options;
+    link->health_sent_ms = -LINK_HEALTH_MIN_MS;
+    link->telemetry_due_ms = later(link, config->telemetry_ms, 50) - config->telemetry_ms / 2;
+    (void)snprintf(link->health_subject, sizeof link->health_subject, "health.%s.%s", config->site,
+                   config->device);
+    (void)snprintf(link->telemetry_subject, sizeof link->telemetry_subject, "telemetry.%s.%s",
+                   config->site, config->device);
+    struct link_outbox_options outbox = {.store = options->store,
+                                         .rng = options->rng,
+                                         .site = config->site,
+                                         .device = config->device};
+    enum err_code code = link_outbox_init(&link->outbox, &outbox, err);
+    if (code == ERR_OK)
+        code = connect_bus(link, err);
+    if (code != ERR_OK) {
+        link_close(link, 0);
+        return code;
+    }
+    *ret = link;
+    return ERR_OK;
+}
+
+void link_close(struct link *link, int64_t flush_ms)
+{
+    if (!link)
+        return;
+    link->closing = true;
+    loop_timer_stop(&link->timer);
+    bus_close(link->bus, flush_ms);
+    mem_free(link);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The bus side of the agent: desired states in, health, telemetry and events out.
+ *   - desired: the republished subject dn.channel.<app>.<channel>, and a direct get of the last
+ * message on each connect and on a slow jittered timer;
+ *   - health: at its interval with jitter, and at once on change (coalesced per turn, at most two a
+ * second);
+ *   - events: from the store's outbox in order, at most LINK_WINDOW without acknowledgement; sent
+ * again from the first one missing when captain says so, after a connect, and after a timeout with
+ * backoff. A row goes only when captain has stored it, so each reaches it at least once, and its id
+ * lets it count once.
+ */
+#pragma once
+
+#include "agent/config.h"
+#include "agent/io/agent_store.h"
+#include "common/base/rng.h"
+#include "common/loop.h"
+#include "proto/messages.h"
+
+enum { LINK_WINDOW = 64, LINK_HEALTH_MIN_MS = 500 };
+
+struct link;
+
+struct link_owner {
+    void (*desired)(void *arg, size_t app,
+                    struct bytes envelope); /* app: its place in the configuration */
+    void (*bus)(void *arg, bool connected);
+    /* Fill the apps; all memory from the arena. */
+    void (*health)(void *arg, struct arena *arena, struct health *ret);
+    void (*telemetry)(void *arg, struct arena *arena, struct telemetry *ret);
+    void *arg;
+};
+
+struct link_options {
+    struct loop *loop;
+    struct agent_store *store;
+    const struct config *config; /* borrowed */
+    struct rng *rng;
+    struct link_owner owner;
+};
+
+/* Subscribes and starts to connect. */
+MUST_USE enum err_code link_open(const struct link_options *options, struct link **ret,
+                                 struct err *err);
+/* Sends what is out for at most flush_ms. Not from a callback. NULL is fine. */
+void link_close(struct link *link, int64_t flush_ms);
+
+/* What health says has changed: it is sent at the end of a turn. */
+void link_changed(struct link *link);
+/* At the end of a turn, after its commit: sends what is due. */
+void link_turn(struct link *link);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "agent/agent.h"
+
+enum { CONFIG_ARENA_MAX_BYTES = 1 << 20 };
+
+static const char help[] =
+    "usage: captain-agent --config FILE\n"
+    "\n"
+    "Runs the releases that captain wants on this device.\n"
+    "\n"
+    "  --config FILE  the configuration (JSON)\n"
+    "  --version      the version\n"
+    "  --help         this text\n"
+    "\n"
+    "Exit codes: 0 asked to end, 1 failed, 2 usage or configuration, 5 the folder is\n"
+    "in use (by whom is said), 10 to 22 the trust anchor is not accepted.\n";
+
+struct arguments {
+    const char *config;
+    const char *text; /* to print instead of running */
+};
+
+static enum err_code read_arguments(int argc, char **argv, struct arguments *ret, struct err *err)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int key;
+    opterr = 0;
+    while ((key = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (key == 'c')
+            ret->config = optarg;
+        else if (key == 'v')
+            ret->text = CAPTAIN_VERSION "\n";
+        else if (key == 'h')
+            ret->text = help;
+        else
+            return err_set(err, ERR_USAGE, "option %s is not known or lacks its value",
+                           argv[optind - 1]);
+    }
+    if (optind < argc)
+        return err_set(err, ERR_USAGE, "\"%s\" is too much", argv[optind]);
+    if (!ret->config && !ret->text)
+        return err_set(err, ERR_USAGE, "--config FILE is missing");
+    return ERR_OK;
+}
+
+static enum err_code run(const char *path, struct err *err)
+{
+    struct arena arena;
+    struct config config;
+    arena_init(&arena, CONFIG_ARENA_MAX_BYTES);
+    enum err_code code = config_load(path, &arena, &config, err);
+    if (code != ERR_OK) {
+        err->code = code = ERR_USAGE;
+    } else {
+        log_open("captain-agent", config.log_level);
+        code = agent_run(&config, err);
+    }
+    arena_fini(&arena);
+    return code;
+}
+
+/* OPERATORS.md, "Exit codes", and SECURITY.md for 10 to 22. */
+static int exit_code(enum err_code code)
+{
+    return code <= ERR_UNHEALTHY ? (int)code : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct err err = {.code = ERR_OK};
+    (void)signal(SIGPIPE, SIG_IGN);
+    log_open("captain-agent", LOG_LEVEL_INFO);
+    if (read_arguments(argc, argv, &arguments, &err) != ERR_OK) {
+        (void)err_hint(&err, "captain-agent --help");
+    } else if (arguments.text) {
+        return fputs(arguments.text, stdout) < 0 || fflush(stdout) != 0;
+    } else {
+        (void)run(arguments.config, &err);
+    }
+    if (err.code != ERR_OK)
+        log_err("error", &err);
+    return exit_code(err.code);
+}
