@@ -28,10 +28,10 @@ void dev_say(struct dev *dev, const char *fmt, ...)
 
 void dev_warn(void)
 {
-    output_note("+----------------------------------------------------------------------+");
+    output_note("+-----------------------------------------------------------------------+");
     output_note("| captain dev: to try things. No TLS, no passwords, keys in a temporary |");
     output_note("| folder. Everything is removed at the end. Not for a real fleet.       |");
-    output_note("+----------------------------------------------------------------------+");
+    output_note("+-----------------------------------------------------------------------+");
 }
 
 enum err_code dev_show_fleet(struct dev *dev, const char *title, struct err *err)

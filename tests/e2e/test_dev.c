@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * captain dev as a user runs it: it proves what it says, and leaves nothing behind however it ends.
+ */
+#include <dirent.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "common/base/mem.h"
+#include "tests/support/proc.h"
+#include "tests/support/tempdir.h"
+#include "tests/support/wait.h"
+
+enum { DEV_MS = 60000, END_MS = 20000 };
+
+struct run {
+    char *dir; /* $TMPDIR of the run: its folder is the only one there */
+    char out[256], err[256];
+    struct proc *proc;
+};
+
+static int set_up(void **state)
+{
+    struct run *run = mem_new(1, sizeof *run);
+    run->dir = tempdir_make();
+    (void)snprintf(run->out, sizeof run->out, "%s.out", run->dir);
+    (void)snprintf(run->err, sizeof run->err, "%s.err", run->dir);
+    *state = run;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct run *run = *state;
+    proc_free(run->proc);
+    (void)remove(run->out);
+    (void)remove(run->err);
+    tempdir_remove(run->dir);
+    mem_free(run);
+    return 0;
+}
+
+static void start(struct run *run, const char *const *args)
+{
+    const char *argv[16] = {getenv("CAPTAIN_BIN"), "dev"};
+    char tmp[300];
+    size_t len = 2;
+    for (; *args && len < 15; args++)
+        argv[len++] = *args;
+    (void)snprintf(tmp, sizeof tmp, "TMPDIR=%s", run->dir);
+    run->proc = proc_start(&(struct proc_options){.argv = argv,
+                                                  .env = (const char *[]){tmp, NULL},
+                                                  .out_path = run->out,
+                                                  .err_path = run->err});
+}
+
+static int finish(struct run *run, int64_t ms)
+{
+    int status = -1;
+    bool ended = proc_wait(run->proc, ms, &status);
+    if (!ended || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        char *err = tempdir_read(run->err, NULL);
+        print_message("status %d, stderr: %s\n", status, err);
+        free(err);
+    }
+    assert_true(ended);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static bool is_empty(const char *path)
+{
+    unsigned entries = 0;
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir))
+        entries++;
+    (void)closedir(dir);
+    return entries == 2;
+}
+
+/* A process that works in the run's folder: its command line or its working folder names it. */
+static bool names(const char *pid, const char *what, const char *dir)
+{
+    char path[300], text[4096];
+    (void)snprintf(path, sizeof path, "/proc/%s/%s", pid, what);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    size_t len = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\0')
+            text[i] = ' ';
+    text[len] = '\0';
+    return strstr(text, dir) != NULL;
+}
+
+/* The environment carries XDG_CONFIG_HOME inside the folder, and services run with agent's paths.
+ */
+static bool no_process_left(void *arg)
+{
+    struct run *run = arg;
+    bool none = true;
+    DIR *proc = opendir("/proc");
+    for (struct dirent *entry; none && (entry = readdir(proc));)
+        none = !(entry->d_name[0] >= '0' && entry->d_name[0] <= '9' &&
+                 (names(entry->d_name, "cmdline", run->dir) ||
+                  names(entry->d_name, "environ", run->dir)));
+    (void)closedir(proc);
+    return none;
+}
+
+static bool says(struct run *run, const char *text)
+{
+    char *err = tempdir_read(run->err, NULL);
+    bool found = err && strstr(err, text);
+    free(err);
+    return found;
+}
+
+static bool agents_report(void *arg)
+{
+    return says(arg, "agents report");
+}
+
+static void test_dev__check_proves_that_every_device_serves_the_new_content(void **state)
+{
+    struct run *run = *state;
+    start(run, (const char *[]){"--check", "--json", "--agents", "3", NULL});
+    assert_int_equal(finish(run, DEV_MS), 0);
+    char *out = tempdir_read(run->out, NULL);
+    json_error_t why;
+    json_t *json = json_loads(out, 0, &why);
+    assert_non_null(json);
+    assert_true(json_is_true(json_object_get(json, "ok")));
+    json_t *devices = json_object_get(json, "devices");
+    assert_int_equal(json_array_size(devices), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(
+            json_string_value(json_object_get(json_array_get(devices, i), "serves")),
+            "hello from version 1.1");
+    json_decref(json);
+    free(out);
+    assert_true(no_process_left(run));
+    assert_true(is_empty(run->dir));
+}
+
+static void test_dev__an_interrupt_leaves_nothing_behind(void **state)
+{
+    struct run *run = *state;
+    start(run, (const char *[]){"--check", "--agents", "2", NULL});
+    assert_true(wait_until(agents_report, run, DEV_MS));
+    proc_signal(run->proc, SIGINT);
+    int status;
+    assert_true(proc_wait(run->proc, END_MS, &status));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    assert_true(says(run, "interrupted"));
+    assert_true(no_process_left(run));
+    assert_true(is_empty(run->dir));
+}
+
+/* Killed, it cannot clean its folder; but nothing of it goes on running. */
+static void test_dev__no_process_survives_its_death(void **state)
+{
+    struct run *run = *state;
+    start(run, (const char *[]){"--check", "--agents", "2", NULL});
+    assert_true(wait_until(agents_report, run, DEV_MS));
+    proc_signal(run->proc, SIGKILL);
+    assert_true(wait_until(no_process_left, run, END_MS));
+}
+
+static void test_dev__a_server_that_is_not_there_is_named(void **state)
+{
+    struct run *run = *state;
+    start(run, (const char *[]){"--check", "--nats", "nats://127.0.0.1:1", NULL});
+    int status;
+    assert_true(proc_wait(run->proc, DEV_MS, &status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_true(says(run, "error: starting captain took longer than"));
+    assert_true(says(run, "the end of the log of captain"));
+    assert_true(no_process_left(run));
+    assert_true(is_empty(run->dir));
+}
+
+static void test_dev__a_folder_that_holds_something_is_not_touched(void **state)
+{
+    struct run *run = *state;
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/mine", run->dir);
+    tempdir_write(path, "x", 1);
+    start(run, (const char *[]){"--check", "--state-dir", run->dir, NULL});
+    int status;
+    assert_true(proc_wait(run->proc, DEV_MS, &status));
+    assert_int_equal(WEXITSTATUS(status), 2);
+    char *kept = tempdir_read(path, NULL);
+    assert_string_equal(kept, "x");
+    free(kept);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_dev__check_proves_that_every_device_serves_the_new_content, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dev__an_interrupt_leaves_nothing_behind, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_dev__no_process_survives_its_death, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dev__a_server_that_is_not_there_is_named, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_dev__a_folder_that_holds_something_is_not_touched,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
