@@ -178,7 +178,7 @@ static enum err_code count_entry(struct unpack *u, struct archive_entry *entry, 
     return ERR_OK;
 }
 
-/* ---- writing ---- */
+/* ---- writing: here a warning of libarchive (a full disk is one) counts as an error ---- */
 
 static enum err_code out_error(const struct unpack *u, const char *path, struct err *err)
 {
@@ -216,7 +216,7 @@ static enum err_code copy_data(struct unpack *u, const char *path, struct err *e
         if (offset < 0 || (uint64_t)offset > u->options->bytes_max - u->bytes ||
             len > u->options->bytes_max - u->bytes - (uint64_t)offset)
             return too_many_bytes(u, err);
-        if (archive_write_data_block(u->out, data, len, offset) < ARCHIVE_WARN)
+        if (archive_write_data_block(u->out, data, len, offset) < ARCHIVE_OK)
             return out_error(u, path, err);
         end = (uint64_t)offset + len > end ? (uint64_t)offset + len : end;
     }
@@ -245,10 +245,10 @@ static enum err_code write_entry(struct unpack *u, struct archive_entry *entry, 
         archive_entry_hardlink(entry) == NULL && archive_entry_filetype(entry) == AE_IFREG;
     archive_entry_set_pathname(entry, path);
     set_mode(entry);
-    if (archive_write_header(u->out, entry) < ARCHIVE_WARN)
+    if (archive_write_header(u->out, entry) < ARCHIVE_OK)
         return out_error(u, path, err);
     enum err_code code = has_data ? copy_data(u, path, err) : ERR_OK;
-    if (code == ERR_OK && archive_write_finish_entry(u->out) < ARCHIVE_WARN)
+    if (code == ERR_OK && archive_write_finish_entry(u->out) < ARCHIVE_OK)
         return out_error(u, path, err);
     remember_parent(u, path);
     return code;
@@ -295,7 +295,7 @@ static enum err_code read_entries(struct unpack *u, struct err *err)
             return err_set(err, ERR_MALFORMED, "the archive is compressed more than once");
         code = take_entry(u, entry, err);
     }
-    if (code == ERR_OK && archive_write_close(u->out) < ARCHIVE_WARN)
+    if (code == ERR_OK && archive_write_close(u->out) < ARCHIVE_OK)
         return out_error(u, "", err);
     return code;
 }
