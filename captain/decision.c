@@ -370,6 +370,25 @@ static void on_holder_asked(void *arg, const struct bus_message *message)
         log_err("log: naming the holder", &err); /* the appending of the other one is refused */
 }
 
+/* Every append passes by here, ours too. One that is not ours says that we are fenced: the stream
+ * is asked at once, so that a captain without decisions to take does not go on issuing for days. */
+static void on_appended(void *arg, const struct bus_message *message)
+{
+    struct decisions *d = arg;
+    struct log_entry entry;
+    struct arena arena;
+    if (d->closed || !d->started || d->state != DECISION_OPEN)
+        return;
+    if (d->flight.active && bytes_equal(message->data, d->flight.encoded))
+        return;
+    arena_init(&arena, FLIGHT_ARENA_BYTES);
+    bool foreign = codec_decode(&codec_log_entry, message->data, &arena, &entry, NULL) != ERR_OK ||
+                   entry.seq > d->last_seq;
+    arena_fini(&arena);
+    if (foreign)
+        decision_sync_start(d);
+}
+
 void decisions_connected(struct decisions *d)
 {
     if (d->state != DECISION_LOST)
@@ -395,6 +414,8 @@ static enum err_code fill(struct decisions *d, const char *holder, const char *f
     enum err_code code = store_log_last(d->db, &d->last_seq, d->last_hash, err);
     if (code == ERR_OK)
         code = bus_subscribe(d->bus, DECISION_HOLDER_SUBJECT, on_holder_asked, d, err);
+    if (code == ERR_OK)
+        code = bus_subscribe(d->bus, DECISION_SUBJECT, on_appended, d, err);
     return code;
 }
 

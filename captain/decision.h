@@ -41,7 +41,7 @@ struct decisions_hooks {
     enum err_code (*apply)(void *arg, const struct log_entry *entry, struct err *err);
     /* After the commit. */
     void (*committed)(void *arg, const struct log_entry *entry);
-    /* Copies agree and captain.started is in: from now on decisions are taken. */
+    /* Copies agree and captain.started is in: from now on decisions are taken. Once per connection. */
     void (*ready)(void *arg);
     /* Another captain holds the log (ERR_CONFLICT with its name), the histories differ, or the disk failed:
      * this process must end. */

@@ -164,6 +164,20 @@ static void test_decision__a_fenced_captain_learns_who_has_the_log(void **state)
     proxy_free(proxy);
 }
 
+static void test_decision__a_fenced_captain_learns_it_without_deciding(void **state)
+{
+    struct world *w = *state;
+    struct proxy *proxy = proxy_start(nats_server_port(w->server));
+    actor_lead(&w->a, w->loop, proxy_url(proxy), w->dir, "one:1");
+    proxy_hold(proxy, 1);
+    actor_lead(&w->b, w->loop, w->url, w->dir2, "two:2");
+    assert_int_equal(w->a.lost.code, ERR_OK);
+    proxy_hold(proxy, 0);
+    expect_lost(w, &w->a, ERR_CONFLICT, "captain two:2 with folder ");
+    actor_close(&w->a);
+    proxy_free(proxy);
+}
+
 static void test_decision__a_stream_removed_under_it_is_written_again(void **state)
 {
     struct world *w = *state;
@@ -409,6 +423,7 @@ int main(void)
         LOG_TEST(waits_for_contact_and_has_a_bound),
         LOG_TEST(a_living_captain_is_named_and_left_alone),
         LOG_TEST(a_fenced_captain_learns_who_has_the_log),
+        LOG_TEST(a_fenced_captain_learns_it_without_deciding),
         LOG_TEST(a_stream_removed_under_it_is_written_again),
         LOG_TEST(a_stream_lost_while_it_was_down_is_written_again),
         LOG_TEST(lost_tables_are_rebuilt_from_the_stream),
