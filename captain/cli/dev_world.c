@@ -132,9 +132,11 @@ static bool nats_listens(struct dev *dev)
 enum err_code dev_start_nats(struct dev *dev, struct err *err)
 {
     char store[PATH_MAX + 16];
-    if (dev->nats_url)
-        return ERR_OK;
     dev->step = "starting nats-server";
+    if (dev->nats_url) { /* one that runs elsewhere must be there now */
+        dev->step = "connecting to NATS";
+        return client_open(dev->invocation, &dev->client, err);
+    }
     (void)snprintf(store, sizeof store, "%s/nats", dev->dir);
     const char *argv[] = {
         dev->nats_server,   "-a",     "127.0.0.1", "-p", "-1", "-js", "-sd", store,
