@@ -386,7 +386,8 @@ void ingest_close(struct ingest *ingest)
     if (!ingest)
         return;
     ingest->bus = NULL; /* closed before: its callbacks come here */
-    (void)ingest_write(ingest, true, &err);
+    if (ingest_flush(ingest, &err) != ERR_OK)
+        log_write(LOG_LEVEL_WARNING, "what devices reported last is not written");
     loop_timer_stop(&ingest->flush_timer);
     loop_timer_stop(&ingest->retry_timer);
     loop_timer_stop(&ingest->stream_timer);
@@ -407,7 +408,10 @@ void ingest_close(struct ingest *ingest)
 
 enum err_code ingest_flush(struct ingest *ingest, struct err *err)
 {
-    return ingest_write(ingest, true, err);
+    enum err_code code = ingest_write(ingest, true, err);
+    while (code == ERR_OK && ingest->idle_len > 0)
+        code = ingest_write(ingest, true, err);
+    return code;
 }
 
 void ingest_counts(const struct ingest *ingest, struct ingest_counts *ret)

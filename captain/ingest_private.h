@@ -16,7 +16,8 @@
 #include "proto/messages.h"
 
 enum {
-    INGEST_EVENTS_MAX = 2048,         /* of one transaction */
+    INGEST_EVENTS_MAX = 2048, /* of one transaction */
+    INGEST_IDLE_SLICE = 8192, /* rows of one transaction that could wait: the loop must go on */
     INGEST_EVENTS_ARENA = 24 << 20,   /* what they may take decoded */
     INGEST_BEHIND_MAX = 4096,         /* devices told in one turn that events are missing */
     INGEST_MESSAGE_ARENA = 256 << 10, /* one health or telemetry message, decoded */

@@ -54,6 +54,10 @@ static void flush_due(void *arg)
     struct err err = {0};
     if (ingest->retry_ms == 0)
         (void)ingest_write(ingest, true, &err);
+    /* The next slice in the next turn; after a failure, when it has been tried again. */
+    if (ingest->idle_len > 0)
+        loop_timer_at(ingest->loop, &ingest->flush_timer,
+                      loop_now_ms(ingest->loop) + ingest->retry_ms, flush_due, ingest);
 }
 
 struct ingest_idle *ingest_idle_at(struct ingest *ingest, uint32_t device)
@@ -140,10 +144,10 @@ static MUST_USE enum err_code write_events(struct ingest *ingest, struct err *er
     return ERR_OK;
 }
 
-static MUST_USE enum err_code write_all(struct ingest *ingest, bool idle_too, struct err *err)
+static MUST_USE enum err_code write_all(struct ingest *ingest, uint32_t idle_from, struct err *err)
 {
     enum err_code code = write_changed(ingest, err);
-    for (uint32_t i = 0; idle_too && i < ingest->idle_len && code == ERR_OK; i++)
+    for (uint32_t i = idle_from; i < ingest->idle_len && code == ERR_OK; i++)
         code = write_one_idle(ingest, &ingest->idle[i], err);
     if (code == ERR_OK)
         code = write_events(ingest, err);
@@ -164,13 +168,15 @@ static void forget_changed(struct ingest *ingest)
     ingest->changed_len = 0;
 }
 
-static void forget_idle(struct ingest *ingest)
+static void forget_idle(struct ingest *ingest, uint32_t from)
 {
-    for (uint32_t i = 0; i < ingest->idle_len; i++) {
+    for (uint32_t i = from; i < ingest->idle_len; i++) {
         ingest->devices[ingest->idle[i].device].idle = 0;
         ingest_keep(&ingest->idle[i].telemetry, (struct bytes){0});
     }
-    ingest->idle_len = 0;
+    ingest->idle_len = from;
+    if (from == 0)
+        loop_timer_stop(&ingest->flush_timer);
 }
 
 static void forget_events(struct ingest *ingest)
@@ -255,9 +261,12 @@ static bool anything(const struct ingest *ingest, bool idle_too)
 
 enum err_code ingest_write(struct ingest *ingest, bool idle_too, struct err *err)
 {
+    const uint32_t slice =
+        ingest->idle_len < INGEST_IDLE_SLICE ? ingest->idle_len : INGEST_IDLE_SLICE;
+    const uint32_t idle_from = ingest->idle_len - (idle_too ? slice : 0);
     ingest->added_len = 0;
     const enum err_code code =
-        anything(ingest, idle_too) || ingest->retry_ms ? write_all(ingest, idle_too, err) : ERR_OK;
+        anything(ingest, idle_too) || ingest->retry_ms ? write_all(ingest, idle_from, err) : ERR_OK;
     if (code != ERR_OK) {
         write_failed(ingest, err);
         return code;
@@ -270,10 +279,7 @@ enum err_code ingest_write(struct ingest *ingest, bool idle_too, struct err *err
     forget_changed(ingest);
     acknowledge_events(ingest);
     forget_events(ingest);
-    if (idle_too) {
-        forget_idle(ingest);
-        loop_timer_stop(&ingest->flush_timer);
-    }
+    forget_idle(ingest, idle_from);
     if (ingest->stalled)
         ingest_consume(ingest);
     ingest->stalled = false;

@@ -18,7 +18,14 @@
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
 
-enum { WAIT_MS = 20000, FLUSH_MS = 50, ONLINE_MS = 90000, NOTHING_MS = 300, ACKS_MAX = 256 };
+enum {
+    WAIT_MS = 20000,
+    FLUSH_MS = 50,
+    ONLINE_MS = 90000,
+    NOTHING_MS = 300,
+    ACKS_MAX = 256,
+    MANY = 20000
+};
 static const char epoch_1[] = "01HF7YAT00AAAAAAAAAAAAAAAA";
 static const char epoch_2[] = "01HF7YAT00BBBBBBBBBBBBBBBB";
 
@@ -90,7 +97,7 @@ static void captain_open(struct world *w)
                                         .arg = w};
     assert_ok(w, loop_open(&w->loop, &w->err));
     assert_ok(w, store_open(w->dir, &w->db, &w->err));
-    w->fleet = fleet_new(1000, ONLINE_MS);
+    w->fleet = fleet_new(MANY, ONLINE_MS);
     assert_ok(w, bus_open(w->loop, &options, &w->bus, &w->err));
     assert_ok(w, ingest_open(w->loop, w->bus, w->db, w->fleet, FLUSH_MS, &w->ingest, &w->err));
     assert_ok(w, bus_start(w->bus, &w->err));
@@ -453,6 +460,47 @@ static void test_ingest__nothing_is_lost_when_the_disk_takes_nothing(void **stat
     assert_true(stored_device(w, "lab/c").health.len > 0);
 }
 
+static int64_t count_sql(struct world *w, const char *sql)
+{
+    char *path = tempdir_path(w->dir, "captain.db");
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    const int64_t count = sqlite3_column_int64(stmt, 0);
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(db);
+    free(path);
+    return count;
+}
+
+/* More than one slice of rows, and more than one turn of messages. */
+static void test_ingest__a_large_fleet_is_written_in_slices(void **state)
+{
+    struct world *w = *state;
+    const struct app_status app = hello("1.0", APP_STATE_HEALTHY);
+    const struct health health = health_of(&app, epoch_1, 0);
+    struct bytes data;
+    assert_ok(w, codec_encode(&codec_health, &health, &w->arena, &data, &w->err));
+    for (int i = 0; i < MANY;) {
+        char subject[64];
+        (void)snprintf(subject, sizeof subject, "health.lab.d%d", i);
+        if (bus_publish(w->device, subject, data, NULL, NULL, &w->err) == ERR_OK)
+            i++;
+        else
+            turn_for(w->loop, 1); /* the outbox is full */
+    }
+    wait_for((struct expect){.w = w, .health = MANY});
+    struct fleet_totals totals;
+    fleet_totals(w->fleet, clock_unix_ms(), &totals);
+    assert_int_equal(totals.devices, MANY);
+    assert_int_equal(totals.online, MANY);
+    assert_ok(w, ingest_flush(w->ingest, &w->err));
+    assert_int_equal(count_sql(w, "SELECT count(*) FROM device_seen"), MANY);
+    assert_int_equal(count_sql(w, "SELECT count(*) FROM device_health"), MANY);
+}
+
 static void on_deleted(void *arg, const struct bus_message *message, const struct err *err)
 {
     struct world *w = arg;
@@ -518,6 +566,7 @@ int main(void)
         WORLD_TEST(test_ingest__device_that_is_ahead_is_asked_to_send_again),
         WORLD_TEST(test_ingest__garbage_is_counted_and_harms_nothing),
         WORLD_TEST(test_ingest__nothing_is_lost_when_the_disk_takes_nothing),
+        WORLD_TEST(test_ingest__a_large_fleet_is_written_in_slices),
         WORLD_TEST(test_ingest__reads_a_stream_that_was_made_anew),
         WORLD_TEST(test_ingest__goes_on_after_nats_server_was_killed),
     };
