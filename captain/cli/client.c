@@ -176,6 +176,26 @@ static enum err_code captains_error(const struct api_reply *reply, struct err *e
     return reply->hint[0] ? err_hint(err, "%s", reply->hint) : err->code;
 }
 
+/* *ret_again: captain answered that it does not lead the log yet, so nothing was done. */
+static enum err_code call_once(struct client *client, const struct client_call *call,
+                               const char *subject, struct bytes request, struct arena *arena,
+                               bool *ret_again, struct err *err)
+{
+    client->arena = arena;
+    *ret_again = false;
+    if (exchange(client, subject, request, err))
+        return err->code;
+    struct api_reply reply;
+    if (codec_decode(&codec_api_reply, client->reply, arena, &reply, err))
+        return err_wrap(err, "captain's answer cannot be read");
+    *ret_again = reply.code == ERR_NO_CONTACT;
+    if (reply.code)
+        return captains_error(&reply, err);
+    if (codec_decode(call->reply_type, reply.body, arena, call->reply, err))
+        return err_wrap(err, "captain's answer cannot be read");
+    return ERR_OK;
+}
+
 enum err_code client_call(struct client *client, const struct client_call *call,
                           struct arena *arena, struct err *err)
 {
@@ -187,15 +207,13 @@ enum err_code client_call(struct client *client, const struct client_call *call,
     struct bytes request;
     if (codec_encode(call->request_type, call->request, &scratch, &request, err))
         return err->code = ERR_USAGE; /* it would have been refused; nothing was sent */
-    client->arena = arena;
-    if (exchange(client, subject, request, err))
-        return err->code;
-    struct api_reply reply;
-    if (codec_decode(&codec_api_reply, client->reply, arena, &reply, err))
-        return err_wrap(err, "captain's answer cannot be read");
-    if (reply.code)
-        return captains_error(&reply, err);
-    if (codec_decode(call->reply_type, reply.body, arena, call->reply, err))
-        return err_wrap(err, "captain's answer cannot be read");
-    return ERR_OK;
+    int64_t deadline_ms = clock_mono_ms() + client->timeout_ms;
+    enum err_code code;
+    bool again;
+    do {
+        code = call_once(client, call, subject, request, arena, &again, err);
+        if (again)
+            loop_turn(client->loop, SENSE_MS);
+    } while (again && clock_mono_ms() < deadline_ms);
+    return code;
 }
