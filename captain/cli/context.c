@@ -111,8 +111,12 @@ enum err_code contexts_load(struct arena *arena, struct contexts *ret, struct er
     }
     struct bytes text;
     enum err_code code = file_read(ret->path, FILE_MAX_BYTES, arena, &text, err);
+    if (code == ERR_NOT_FOUND) {
+        *err = (struct err){0};
+        return ERR_OK;
+    }
     if (code)
-        return code == ERR_NOT_FOUND ? ERR_OK : code;
+        return code;
     json_error_t why;
     json_t *json DEFER(json_unref) =
         json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, &why);

@@ -88,8 +88,10 @@ void dev_content(const char *version, char ret[static 64])
 static enum err_code write_text(const char *folder, const char *name, struct bytes text,
                                 struct err *err)
 {
-    char path[PATH_MAX + 64];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    char path[PATH_MAX + 128];
+    int len = snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (len < 0 || (size_t)len >= sizeof path)
+        return err_set(err, ERR_USAGE, "the path %.64s... is too long", folder);
     return file_replace(path, text, 0644, err);
 }
 

@@ -14,7 +14,14 @@
 #include "common/clock.h"
 #include "common/file.h"
 
-enum { START_MS = 15000, COMMAND_MS = 30000, STOP_MS = 8000, TURN_MS = 20, STATUS_BYTES = 4 << 20 };
+enum {
+    START_MS = 15000,
+    COMMAND_MS = 30000,
+    STOP_MS = 8000,
+    TURN_MS = 20,
+    STATUS_BYTES = 4 << 20,
+    FIRST_DECISIONS = 2
+};
 
 extern char **environ;
 
@@ -149,7 +156,8 @@ enum err_code dev_start_nats(struct dev *dev, struct err *err)
     return ERR_OK;
 }
 
-/* One short try; captain may not be there yet. */
+/* One short try; captain may not be there yet, or not lead the log yet: it leads when its first two
+ * decisions (that it started, and the fleet's root) stand there. */
 static bool captain_answers(struct dev *dev)
 {
     static const struct status_query query;
@@ -164,7 +172,7 @@ static bool captain_answers(struct dev *dev)
     if (client_call(dev->client, &call, &arena, &err))
         return false;
     (void)snprintf(dev->nats_version, sizeof dev->nats_version, "%s", status.server_version);
-    return true;
+    return status.log_seq >= FIRST_DECISIONS;
 }
 
 enum err_code dev_start_captain(struct dev *dev, struct err *err)

@@ -86,6 +86,7 @@ static void clean(char *text, bool keep_breaks)
     }
 }
 
+static void write_clean(FILE *stream, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 static void write_clean(FILE *stream, const char *fmt, va_list args)
 {
     char line[LINE_MAX_BYTES];

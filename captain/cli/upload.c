@@ -67,7 +67,7 @@ enum err_code upload_artifact(struct client *client, const struct upload *upload
         return err_wrap(err, "%s", upload->label);
     while (!state.complete) {
         uint64_t offset = state.next_offset;
-        size_t len;
+        size_t len = 0;
         if (offset >= upload->size_bytes)
             return err_set(err, ERR_FAILED, "captain has all of %s and does not say so",
                            upload->label);

@@ -366,7 +366,7 @@ static enum err_code take_map(struct bind *bind, const yaml_node_t *node,
     for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
          pair < node->data.mapping.pairs.top; pair++) {
         yaml_node_t *key = node_at(bind, pair->key);
-        size_t i;
+        size_t i = 0;
         if (find_field(bind, key, map, &i))
             return bind->err->code;
         if (seen >> i & 1)

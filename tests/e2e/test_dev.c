@@ -107,6 +107,16 @@ static bool names(const char *pid, const char *what, const char *text_in_it)
 
 /* The environment carries XDG_CONFIG_HOME inside the folder, and services run with agent's paths.
  */
+/* Its working folder lies there: true for the services of agents. */
+static bool works_in(const char *pid, const char *dir)
+{
+    char path[300], folder[4096];
+    (void)snprintf(path, sizeof path, "/proc/%s/cwd", pid);
+    ssize_t len = readlink(path, folder, sizeof folder - 1);
+    folder[len > 0 ? len : 0] = '\0';
+    return strncmp(folder, dir, strlen(dir)) == 0;
+}
+
 static bool no_process_left(void *arg)
 {
     struct run *run = arg;
