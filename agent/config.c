@@ -259,6 +259,8 @@ static enum err_code read_intervals(struct reader *r, const struct key *key, con
         {"health", false, read_duration, AT(health_ms), 500, HOUR},
         {"telemetry", false, read_duration, AT(telemetry_ms), SECOND, DAY},
         {"refresh", false, read_duration, AT(refresh_ms), SECOND, DAY},
+        {"reconnect_first", false, read_duration, AT(reconnect_first_ms), 1, HOUR},
+        {"reconnect_max", false, read_duration, AT(reconnect_max_ms), SECOND, HOUR},
     };
     (void)key;
     return read_object(r, path, value, keys, LEN(keys));
@@ -396,6 +398,8 @@ enum err_code config_parse(const char *name, struct bytes text, struct arena *ar
         .health_ms = 30000,
         .telemetry_ms = 60000,
         .refresh_ms = 600000,
+        .reconnect_first_ms = 30000,
+        .reconnect_max_ms = 300000,
         .log_level = LOG_LEVEL_INFO,
     };
     struct reader reader = {name, arena, &config, err};

@@ -2,14 +2,19 @@
  *
  * The agent's configuration file (JSON):
  *   {
- *     "device": "gw-17", "site": "lyon",
- *     "nats": {"url": "nats://captain:4222", "creds": "/etc/captain/agent.creds", "ca":
- * "/etc/captain/ca.pem"}, "root": "/etc/captain/root.dsse",        trust anchor: the fleet's signed
- * root document "tenant": "default", "folder": "/var/lib/captain-agent", "apps": {"hello":
- * {"channel": "stable", "env": {"PORT": "8080"}}}, "fetch": {"helper":
- * "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"}, "intervals": {"health": "30s",
- * "telemetry": "1m", "refresh": "10m"}, "hardware": "rpi4", "log": "info"
+ *     "device": "gw-17", "site": "lyon", "tenant": "default",
+ *     "nats": {"url": "nats://captain:4222", "creds": "agent.creds", "ca": "ca.pem",
+ *              "cert": "agent.pem", "key": "agent.key"},
+ *     "root": "/etc/captain/root.dsse",          the trust anchor: the fleet's signed root document
+ *     "folder": "/var/lib/captain-agent",
+ *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}}},
+ *     "fetch": {"helper": "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"},
+ *     "intervals": {"health": "30s", "telemetry": "1m", "refresh": "10m",
+ *                   "reconnect_first": "30s", "reconnect_max": "5m"},
+ *     "hardware": "rpi4", "log": "info"
  *   }
+ * reconnect_first: after a session that worked the first try to come back is at random within it, so
+ * that a fleet does not come back at once; reconnect_max bounds the delay between tries.
  * Unknown keys, wrong types and values out of range are errors that name file, place and what is
  * allowed.
  */
@@ -29,15 +34,15 @@ struct config_app {
 
 struct config {
     const char *device, *site, *tenant;
-    const char *nats_url, *nats_creds, *nats_ca, *nats_cert,
-        *nats_key; /* optional ones may be NULL */
+    const char *nats_url;
+    const char *nats_creds, *nats_ca, *nats_cert, *nats_key; /* NULL: not used */
     const char *root;
     const char *folder;
     const char *fetch_helper, *fetch_user; /* user may be NULL */
     const char *hardware;                  /* "" */
     struct config_app apps[CONFIG_APPS_MAX];
     size_t apps_len;
-    int64_t health_ms, telemetry_ms, refresh_ms;
+    int64_t health_ms, telemetry_ms, refresh_ms, reconnect_first_ms, reconnect_max_ms;
     enum log_level log_level;
 };
 

@@ -282,6 +282,8 @@ static enum err_code connect_bus(struct link *link, struct err *err)
         .tls_cert_path = config->nats_cert,
         .tls_key_path = config->nats_key,
         .seed = rng_next(link->options.rng),
+        .reconnect_first_ms = config->reconnect_first_ms,
+        .reconnect_max_ms = config->reconnect_max_ms,
         .on_event = on_bus,
         .arg = link,
     };
