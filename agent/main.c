@@ -59,7 +59,7 @@ static enum err_code run(const char *path, struct err *err)
     arena_init(&arena, CONFIG_ARENA_MAX_BYTES);
     enum err_code code = config_load(path, &arena, &config, err);
     if (code != ERR_OK) {
-        err->code = code = ERR_USAGE;
+        code = ERR_USAGE;
     } else {
         log_open("captain-agent", config.log_level);
         code = agent_run(&config, err);
@@ -80,14 +80,14 @@ int main(int argc, char **argv)
     struct err err = {.code = ERR_OK};
     (void)signal(SIGPIPE, SIG_IGN);
     log_open("captain-agent", LOG_LEVEL_INFO);
-    if (read_arguments(argc, argv, &arguments, &err) != ERR_OK) {
+    enum err_code code = read_arguments(argc, argv, &arguments, &err);
+    if (code != ERR_OK)
         (void)err_hint(&err, "captain-agent --help");
-    } else if (arguments.text) {
+    else if (arguments.text)
         return fputs(arguments.text, stdout) < 0 || fflush(stdout) != 0;
-    } else {
-        (void)run(arguments.config, &err);
-    }
-    if (err.code != ERR_OK)
+    else
+        code = run(arguments.config, &err);
+    if (code != ERR_OK)
         log_err("error", &err);
-    return exit_code(err.code);
+    return exit_code(code);
 }

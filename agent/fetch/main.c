@@ -19,7 +19,12 @@
 #include "common/clock.h"
 #include "common/file.h"
 
-enum { PROGRESS_MS = 500, CA_MAX_BYTES = 1 << 20, LINE_MAX_BYTES = 700 };
+enum {
+    PROGRESS_MS = 500,
+    CA_MAX_BYTES = 1 << 20,
+    LINE_MAX_BYTES = 700,
+    SIDE_FILE_BYTES = 64 << 10
+};
 
 /* The command line. */
 struct order {
@@ -300,7 +305,8 @@ static enum err_code run(const struct order *order, struct arena *arena, uint64_
     struct places places = {.to_fd = -1, .unpack_fd = -1};
     uint64_t largest =
         order->max_bytes > order->unpack_bytes_max ? order->max_bytes : order->unpack_bytes_max;
-    enum err_code code = sandbox_prepare(largest, err);
+    /* The side file of a small one is larger than it. */
+    enum err_code code = sandbox_prepare(largest + SIDE_FILE_BYTES, err);
     if (code == ERR_OK)
         code = open_places(order, arena, &places, err);
     if (code == ERR_OK)

@@ -16,7 +16,7 @@
 #include "agent/core/lifecycle.h"
 #include "common/base/rng.h"
 #include "common/clock.h"
-#include "support/tempdir.h"
+#include "tests/support/tempdir.h"
 
 enum { RELEASES = 6, CONFIRM_MS = 1000, GRACE_MS = 2000 };
 
