@@ -37,7 +37,10 @@ static enum err_code load_key(const struct invocation *invocation, struct sign_k
         return err_hint(err,
                         "--key FILE; captain made one at its first start: DATA/keys/release.key");
     }
-    return sign_key_load(context.release_key, ret, err);
+    enum err_code code = sign_key_load(context.release_key, ret, err);
+    if (code == ERR_NOT_FOUND)
+        code = err->code = ERR_USAGE; /* no object of captain's is missing: the words are off */
+    return code;
 }
 
 static enum err_code encode(const struct release *release, struct arena *arena, struct bytes *ret,
