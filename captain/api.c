@@ -197,7 +197,10 @@ static void on_request(void *arg, const struct bus_message *message)
     arena_init(&request->scratch, API_SCRATCH_BYTES);
     (void)snprintf(request->reply, sizeof request->reply, "%s", message->reply);
     const bool known = read_subject(message->subject, request, &err);
-    if (!known || read_request(request, message->data, &err) != ERR_OK) {
+    if (!api->captain->ready) {
+        (void)err_set(&err, ERR_NO_CONTACT, "captain does not lead the log yet; try again");
+        send_error(request, &err);
+    } else if (!known || read_request(request, message->data, &err) != ERR_OK) {
         send_error(request, &err);
     } else if (!request->verb->prepare) {
         send_answer(request);

@@ -36,8 +36,7 @@ struct serve {
     struct captain captain; /* first: the parts get a pointer to it */
     char folder[PATH_MAX];
     char lock_path[PATH_MAX + 16];
-    struct err why; /* it ends */
-    bool ready;
+    struct err why;  /* it ends */
     bool root_asked; /* the decision root.created is on its way */
     struct loop_timer watchdog;
     int64_t watchdog_ms;
@@ -67,10 +66,26 @@ static enum err_code issue_channel(struct captain *captain, const struct log_ent
     return code;
 }
 
+/* The root of the log must be the one of our keys: else this is another fleet's log, or its keys. */
+static enum err_code check_root(const struct captain *captain, const struct log_entry *entry,
+                                struct err *err)
+{
+    if (bytes_equal(entry->body, captain->keys.root_envelope))
+        return ERR_OK;
+    (void)err_set(err, ERR_ROOT_CHAIN,
+                  "the root in %s/keys is not the one that entry %" PRIu64 " of the log brought",
+                  captain->options.folder, entry->seq);
+    return err_hint(err, "restore keys/ and root.dsse of this fleet from a backup");
+}
+
 static enum err_code on_apply(void *arg, const struct log_entry *entry, struct err *err)
 {
     struct captain *captain = arg;
-    enum err_code code = projection_apply(captain->db, captain->artifacts, entry, err);
+    enum err_code code = ERR_OK;
+    if (str_equal(entry->kind, "root.created"))
+        code = check_root(captain, entry, err);
+    if (code == ERR_OK)
+        code = projection_apply(captain->db, captain->artifacts, entry, err);
     if (code == ERR_OK && str_equal(entry->kind, "channel.set"))
         code = issue_channel(captain, entry, err);
     return code;
@@ -93,7 +108,7 @@ static void on_lost(void *arg, const struct err *err)
     end_with(arg, err);
 }
 
-/* The root must be in the log, and it must be ours. */
+/* The root is the first thing that a new fleet decides. */
 
 static enum err_code prepare_root(void *arg, struct arena *arena, struct decision *ret,
                                   struct err *err)
@@ -110,9 +125,9 @@ static void tell_ready(struct serve *serve)
 {
     notify_status("leads the log, now at entry %" PRIu64 "; artifacts at %s",
                   decisions_last_seq(serve->captain.decisions), serve->captain.store_url);
-    if (!serve->ready)
+    if (!serve->captain.ready)
         notify_ready();
-    serve->ready = true;
+    serve->captain.ready = true;
 }
 
 static void on_root_decided(void *arg, uint64_t seq, const struct err *err)
@@ -124,30 +139,22 @@ static void on_root_decided(void *arg, uint64_t seq, const struct err *err)
         end_with(arg, err);
 }
 
-/* A new fleet is ready when its root is decided: *ret_waits. */
-static enum err_code check_root(struct serve *serve, struct arena *arena, bool *ret_waits,
-                                struct err *err)
+/* *ret_seq: of the entry root.created, whose root is ours; 0: there is none yet. */
+static enum err_code find_root(const struct captain *captain, uint64_t *ret_seq, struct err *err)
 {
-    struct captain *captain = &serve->captain;
     struct store_log_row *rows;
     struct log_entry entry;
     size_t len;
+    struct arena arena DEFER(arena_fini);
+    arena_init(&arena, ROOT_ARENA_BYTES);
     enum err_code code =
-        store_log_list(captain->db, 0, "root.created", "", 1, arena, &rows, &len, err);
-    *ret_waits = code == ERR_OK && len == 0;
-    if (*ret_waits && serve->root_asked)
-        return ERR_OK;
-    serve->root_asked = *ret_waits;
-    if (*ret_waits)
-        return decisions_submit(captain->decisions, prepare_root, on_root_decided, serve, err);
-    if (code == ERR_OK)
-        code = codec_decode(&codec_log_entry, rows[0].entry, arena, &entry, err);
-    if (code != ERR_OK || bytes_equal(entry.body, captain->keys.root_envelope))
+        store_log_list(captain->db, 0, "root.created", "", 1, &arena, &rows, &len, err);
+    *ret_seq = 0;
+    if (code != ERR_OK || len == 0)
         return code;
-    (void)err_set(err, ERR_ROOT_CHAIN,
-                  "the root in %s/keys is not the one that entry %" PRIu64 " of the log brought",
-                  captain->options.folder, entry.seq);
-    return err_hint(err, "restore keys/ and root.dsse of this fleet from a backup");
+    *ret_seq = rows[0].seq;
+    code = codec_decode(&codec_log_entry, rows[0].entry, &arena, &entry, err);
+    return code ? code : check_root(captain, &entry, err);
 }
 
 static void on_ready(void *arg)
@@ -155,18 +162,19 @@ static void on_ready(void *arg)
     struct serve *serve = arg;
     struct captain *captain = &serve->captain;
     struct err err = {0};
-    struct arena arena;
-    bool waits = false;
-    arena_init(&arena, ROOT_ARENA_BYTES);
-    enum err_code code = check_root(serve, &arena, &waits, &err);
-    arena_fini(&arena);
+    uint64_t root_seq;
+    enum err_code code = find_root(captain, &root_seq, &err);
+    if (code == ERR_OK && root_seq == 0 && !serve->root_asked) {
+        serve->root_asked = true;
+        code = decisions_submit(captain->decisions, prepare_root, on_root_decided, serve, &err);
+    }
     if (code != ERR_OK) {
         end_with(serve, &err);
         return;
     }
     desired_connected(captain->desired);
     ingest_connected(captain->ingest);
-    if (!waits)
+    if (root_seq > 0)
         tell_ready(serve);
 }
 
@@ -341,9 +349,12 @@ static enum err_code open_edges(struct serve *serve, struct err *err)
 static enum err_code open_all(struct serve *serve, struct err *err)
 {
     struct captain *captain = &serve->captain;
+    uint64_t root_seq;
     enum err_code code = open_folder(serve, err);
     if (code == ERR_OK)
         code = open_state(serve, err);
+    if (code == ERR_OK)
+        code = find_root(captain, &root_seq, err);
     if (code == ERR_OK)
         code = http_server_open(captain->options.listen, serve->folder, &captain->http, err);
     if (code == ERR_OK)

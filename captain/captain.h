@@ -43,6 +43,7 @@ struct captain {
     struct desired_publisher *desired;
     struct ingest *ingest;
     struct api *api;
+    bool ready; /* it leads the log, and the tables hold all of it */
     enum err_code exit_code;
 };
 
