@@ -6,11 +6,11 @@
  * health.*.*; prints how many came
  */
 #include <nats/nats.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "proto/codec.h"
@@ -103,7 +103,7 @@ static int receive(const char *url, long seconds)
     natsConnection *nc = connect_to(url);
     must(natsConnection_Subscribe(&sub, nc, "health.*.*", on_message, &count) == NATS_OK,
          "subscribe");
-    (void)sleep((unsigned)seconds);
+    (void)poll(NULL, 0, (int)seconds * 1000);
     printf("%lu\n", atomic_load(&count));
     natsSubscription_Destroy(sub);
     natsConnection_Destroy(nc);

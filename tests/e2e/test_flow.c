@@ -46,9 +46,9 @@ static const char *text(json_t *object, const char *key)
 static void expect_refused(const char *const *args, int code, const char *words)
 {
     char *err = NULL;
-    assert_int_equal(world_cli(world, args, NULL, &err), code);
-    if (!strstr(err, words))
-        fail_msg("stderr lacks \"%s\": %s", words, err);
+    int got = world_cli(world, args, NULL, &err);
+    if (got != code || !strstr(err, words))
+        fail_msg("%s %s: exit %d, not %d with \"%s\": %s", args[0], args[1], got, code, words, err);
     free(err);
 }
 
@@ -222,7 +222,7 @@ static void test_flow__garbage_of_a_device_is_counted_and_harms_nothing(void **s
 {
     (void)state;
     publish_garbage(20);
-    assert_true(wait_until(garbage_counted, "20", 10000));
+    assert_true(wait_until(garbage_counted, (void *)(uintptr_t) "20", 10000));
     world_wait_healthy(world, AGENTS, 10000);
 }
 
