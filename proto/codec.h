@@ -11,6 +11,7 @@
 
 #include "common/base/arena.h"
 #include "proto/messages.h"
+#include "proto/messages_rollout.h"
 
 struct codec_type; /* one message: its fields, offsets and limits */
 
@@ -90,3 +91,48 @@ extern const struct codec_type codec_log_query;
 extern const struct codec_type codec_log_detail;
 extern const struct codec_type codec_log_info;
 extern const struct codec_type codec_log_list;
+extern const struct codec_type codec_label;
+extern const struct codec_type codec_selector;
+extern const struct codec_type codec_pin;
+extern const struct codec_type codec_device_desired;
+extern const struct codec_type codec_health_label;
+extern const struct codec_type codec_lease_request;
+extern const struct codec_type codec_lease_answer;
+extern const struct codec_type codec_rollout_started;
+extern const struct codec_type codec_rollout_window;
+extern const struct codec_type codec_rollout_input;
+extern const struct codec_type codec_rollout_command;
+extern const struct codec_type codec_rollout_published;
+extern const struct codec_type codec_rollout_verdict;
+extern const struct codec_type codec_rollout_moved;
+extern const struct codec_type codec_rollout_device;
+extern const struct codec_type codec_channel_policy;
+extern const struct codec_type codec_fleet_freeze;
+extern const struct codec_type codec_device_label_set;
+extern const struct codec_type codec_device_pin_set;
+extern const struct codec_type codec_device_set;
+extern const struct codec_type codec_rollout_start_request;
+extern const struct codec_type codec_rollout_plan_wave;
+extern const struct codec_type codec_rollout_plan;
+extern const struct codec_type codec_rollout_query;
+extern const struct codec_type codec_rollout_gate_info;
+extern const struct codec_type codec_rollout_device_info;
+extern const struct codec_type codec_rollout_site_info;
+extern const struct codec_type codec_rollout_wave_info;
+extern const struct codec_type codec_rollout_info;
+extern const struct codec_type codec_rollout_list;
+extern const struct codec_type codec_rollout_action;
+extern const struct codec_type codec_gate_replay_request;
+extern const struct codec_type codec_gate_replay_verdict;
+extern const struct codec_type codec_gate_replay;
+extern const struct codec_type codec_policy_set_request;
+extern const struct codec_type codec_policy_info;
+extern const struct codec_type codec_policy_list;
+extern const struct codec_type codec_freeze_request;
+extern const struct codec_type codec_freeze_info;
+extern const struct codec_type codec_why_reason;
+extern const struct codec_type codec_why_app;
+extern const struct codec_type codec_why;
+extern const struct codec_type codec_drift_info;
+extern const struct codec_type codec_drift_list;
+extern const struct codec_type codec_device_change;

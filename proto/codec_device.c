@@ -18,9 +18,21 @@ static const struct codec_row app_status_rows[] = {
     TEXT(reason, CAUSE_MAX, TEXT),
     U32(restarts, 0, UINT32_MAX),
     BYTES(desired_digest, DIGEST_BYTES, DIGEST_BYTES),
+    TEXT(rollout, ULID_LEN, ULID),
+    U32(attempt_number, 0, 65535),
+    TEXT(waiting, CAUSE_MAX, TEXT),
+    BOOL(pinned),
 };
 #undef S
-CODEC_TYPE(app_status, app_status, 1024);
+CODEC_TYPE(app_status, app_status, 2048);
+
+#define S struct health_label
+static const struct codec_row health_label_rows[] = {
+    NEED(key, TOKEN_MAX, TOKEN),
+    TEXT(value, TOKEN_MAX, LINE),
+};
+#undef S
+CODEC_TYPE(health_label, health_label, 256);
 
 #define S struct health
 static const struct codec_row health_rows[] = {
@@ -30,6 +42,8 @@ static const struct codec_row health_rows[] = {
     U32(interval_ms, 0, DURATION_MAX_MS),
     TEXT(agent_version, VERSION_MAX, VERSION),
     SUBS(apps, app_status, 0, 8),
+    TEXT(hardware, TOKEN_MAX, LINE),
+    SUBS(labels, health_label, 0, 32),
 };
 #undef S
 CODEC_TYPE(health, health, 8 << 10);
@@ -80,6 +94,9 @@ static const struct codec_row event_rows[] = {
     TEXT(attempt, ULID_LEN, ULID),
     U32(code, 0, 65535),
     TEXT(text, 2048, TEXT),
+    TEXT(rollout, ULID_LEN, ULID),
+    U32(attempt_number, 0, 65535),
+    U32(flaps, 0, UINT32_MAX),
 };
 #undef S
 CODEC_TYPE(event, event, 4 << 10);
@@ -91,3 +108,28 @@ static const struct codec_row ack_rows[] = {
 };
 #undef S
 CODEC_TYPE(ack, ack, 128);
+
+#define S struct lease_request
+static const struct codec_row lease_request_rows[] = {
+    NEED(app, TOKEN_MAX, TOKEN),
+    NEED(channel, TOKEN_MAX, TOKEN),
+    NEED(rollout, ULID_LEN, ULID),
+    U32(attempt_number, 1, 65535),
+    BOOL(rollback),
+    BOOL(returned),
+    BYTES(digest, DIGEST_BYTES, DIGEST_BYTES),
+};
+#undef S
+CODEC_TYPE(lease_request, lease_request, 512);
+
+#define S struct lease_answer
+static const struct codec_row lease_answer_rows[] = {
+    NEED(rollout, ULID_LEN, ULID),
+    U32(attempt_number, 1, 65535),
+    BOOL(granted),
+    U32(lease_ms, 0, DURATION_MAX_MS),
+    U32(retry_ms, 0, DURATION_MAX_MS),
+    TEXT(answer, CAUSE_MAX, TEXT),
+};
+#undef S
+CODEC_TYPE(lease_answer, lease_answer, 1024);

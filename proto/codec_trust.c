@@ -139,11 +139,27 @@ static const struct codec_row release_rows[] = {
 #undef S
 CODEC_TYPE(release, release, 512 << 10);
 
+#define S struct label
+static const struct codec_row label_rows[] = {
+    NEED(key, TOKEN_MAX, TOKEN),
+    TEXT(value, TOKEN_MAX, LINE),
+};
+#undef S
+CODEC_TYPE(label, label, 256);
+
+#define S struct selector
+static const struct codec_row selector_rows[] = {
+    SUBS(all, label, 1, 16),
+};
+#undef S
+CODEC_TYPE(selector, selector, 4096);
+
 #define S struct cohort
 static const struct codec_row cohort_rows[] = {
     TEXT(salt, TOKEN_MAX, TOKEN),
     U64(cut, 0, UINT64_MAX),
     NEED_TEXTS(devices, 0, 256, NAME_MAX_BYTES, GRAPH),
+    SUBS(selectors, selector, 0, 16),
 };
 #undef S
 CODEC_TYPE(cohort, cohort, 40 << 10);
@@ -166,6 +182,30 @@ static const struct codec_row desired_rows[] = {
     TEXT(rollout, TOKEN_MAX, TOKEN),
     NEED_TEXTS(stores, 0, 8, URL_MAX, GRAPH),
     U64(decision, 0, COUNTER_MAX),
+    BOOL(lease),
+    BOOL(without_captain),
+    U32(lease_wait_ms, 0, DURATION_MAX_MS),
 };
 #undef S
 CODEC_TYPE(desired, desired, 64 << 10);
+
+#define S struct pin
+static const struct codec_row pin_rows[] = {
+    NEED(app, TOKEN_MAX, TOKEN),
+    NEED_BYTES(digest, DIGEST_BYTES, DIGEST_BYTES),
+    TEXT(version, VERSION_MAX, VERSION),
+    U64(sequence, 0, COUNTER_MAX),
+};
+#undef S
+CODEC_TYPE(pin, pin, 512);
+
+#define S struct device_desired
+static const struct codec_row device_desired_rows[] = {
+    NEED(tenant, TOKEN_MAX, TOKEN),  NEED(device, NAME_MAX_BYTES, GRAPH),
+    U64(generation, 1, COUNTER_MAX), I64(issued_ms, 0, INT64_MAX),
+    I64(expires_ms, 0, INT64_MAX),   SUBS(labels, label, 0, 32),
+    SUBS(pins, pin, 0, 8),           NEED_TEXTS(stores, 0, 8, URL_MAX, GRAPH),
+    U64(decision, 0, COUNTER_MAX),
+};
+#undef S
+CODEC_TYPE(device_desired, device_desired, 32 << 10);

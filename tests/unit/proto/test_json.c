@@ -49,7 +49,8 @@ static void test_json__has_64_bit_integers_as_text_and_small_ones_as_numbers(voi
                 "\"cpuPermille\":4294967295,\"temperatureMillicelsius\":-12500,"
                 "\"hasTemperature\":true,\"apps\":[]}");
     struct cohort cohort = {.cut = UINT64_MAX};
-    assert_json(&codec_cohort, &cohort, 0, "{\"cut\":\"18446744073709551615\",\"devices\":[]}");
+    assert_json(&codec_cohort, &cohort, 0,
+                "{\"cut\":\"18446744073709551615\",\"devices\":[],\"selectors\":[]}");
     struct metric metric = {.name = "load", .value = 0.1};
     assert_json(&codec_metric, &metric, 0, "{\"name\":\"load\",\"value\":0.10000000000000001}");
 }
@@ -97,7 +98,8 @@ static void test_json__indents(void **state)
     const char *devices[] = {"s/a", NULL};
     struct cohort cohort = {.salt = "x", .devices = devices, .devices_len = 2};
     assert_json(&codec_cohort, &cohort, 2,
-                "{\n  \"salt\": \"x\",\n  \"devices\": [\n    \"s/a\",\n    \"\"\n  ]\n}");
+                "{\n  \"salt\": \"x\",\n  \"devices\": [\n    \"s/a\",\n    \"\"\n  ],\n  "
+                "\"selectors\": []\n}");
 }
 
 static void test_json__refuses_text_that_is_not_utf8(void **state)
