@@ -2,9 +2,17 @@
  *
  * One transfer by one captain-fetch process: started, followed by its progress lines, ended by its
  * last line. The helper does HTTP, hashing, writing and unpacking without privileges (agent/fetch);
- * this file only speaks with it. The protocol on its standard output, one line each: progress
- * <bytes> <total or 0>     at most twice a second done <bytes> error <err_code> <sentence> A helper
- * that ends without done or error (killed) counts as ERR_FAILED and can be tried again.
+ * this file only speaks with it. The protocol on its standard output, one line each:
+ *
+ *   - "progress BYTES TOTAL", at most twice a second; TOTAL 0: unknown
+ *   - "done BYTES"
+ *   - "error CODE SENTENCE", CODE being an err_code
+ *
+ * A helper that ends without done or error (killed) counts as ERR_FAILED and can be tried again.
+ *
+ * `to` and unpack_to appear by a rename, after everything in them is on disk: what is there under
+ * its name is whole. What is not yet whole lies beside it under hidden names (".captain-HEX.part",
+ * ".tag", ".unpack"), and an unpack_to that exists is replaced.
  */
 #pragma once
 
@@ -15,12 +23,14 @@ struct download;
 
 struct download_request {
     const char *helper;      /* path of captain-fetch */
-    const char *user;        /* it becomes this user when we are root; NULL: stays */
+    const char *user;        /* when we are root: who it becomes, and who is given the folders of to
+                              * and unpack_to, whose paths may hold no links; NULL: stays */
     const char *const *urls; /* http or https; tried in order, ended by NULL */
     const char *to;          /* file; a partial one is resumed */
     uint64_t max_bytes;      /* more is ERR_SIZE */
     uint64_t size_bytes;     /* exact size, or 0: unknown */
-    const uint8_t *sha256;   /* DIGEST_BYTES, or NULL: not checked here */
+    const uint8_t *sha256;   /* DIGEST_BYTES, or NULL: not checked here, and neither resumed nor
+                              * unpacked */
     const char *unpack_to; /* folder, or NULL: not an archive; the archive is removed afterwards */
     uint64_t unpack_bytes_max;
     uint32_t unpack_files_max;

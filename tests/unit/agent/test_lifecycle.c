@@ -250,6 +250,14 @@ static void run(struct world *w, int64_t ms)
     fail_msg("no rest after 10000 turns in state %s", lifecycle_state_name(w->lifecycle.state));
 }
 
+static void run_to(struct world *w, enum lifecycle_state state)
+{
+    int64_t deadline_ms;
+    for (int i = 0; i < 100 && w->lifecycle.state != state; i++)
+        (void)turn(w, &deadline_ms);
+    assert_int_equal(w->lifecycle.state, state);
+}
+
 static void crash(struct world *w, bool reboot)
 {
     if (reboot)
@@ -647,9 +655,7 @@ static void test_lifecycle__rule_8_back_to_what_runs_before_the_switch(void **un
     world_init(&w);
     install(&w, 1);
     want(&w, 2);
-    int64_t deadline_ms;
-    while (w.lifecycle.state != LIFECYCLE_SWITCHING)
-        (void)turn(&w, &deadline_ms);
+    run_to(&w, LIFECYCLE_SWITCHING);
     want(&w, 1);
     w.transcript[0] = '\0';
     run(&w, 10 * CONFIRM_MS);
@@ -687,6 +693,43 @@ static void test_lifecycle__rule_9_fetches_again_what_the_disk_lost(void **unuse
     assert_int_equal(w.lifecycle.state, LIFECYCLE_SERVING);
     assert_int_equal(w.running, 1);
     assert_int_equal(w.current, 1);
+}
+
+static void test_lifecycle__rule_9_fetches_again_a_staged_release_that_is_lost(void **unused)
+{
+    (void)unused;
+    static const enum lifecycle_state states[] = {LIFECYCLE_STOPPING, LIFECYCLE_SWITCHING};
+    for (size_t i = 0; i < 2; i++) {
+        struct world w;
+        world_init(&w);
+        install(&w, 1);
+        want(&w, 2);
+        run_to(&w, states[i]);
+        w.on_disk[2] = false;
+        w.transcript[0] = '\0';
+        run(&w, 10 * CONFIRM_MS);
+        assert_non_null(strstr(w.transcript, i == 0 ? "stopping -> fetching (rule 9)"
+                                                    : "switching -> fetching (rule 9)"));
+        assert_int_equal(w.running, 2);
+        assert_int_equal(w.lifecycle.state, LIFECYCLE_SERVING);
+    }
+}
+
+static void test_lifecycle__rule_2_stops_what_still_runs_before_it_switches(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    want(&w, 2);
+    run_to(&w, LIFECYCLE_SWITCHING);
+    w.running = 1;
+    int64_t deadline_ms;
+    assert_true(turn(&w, &deadline_ms));
+    assert_int_equal(w.running, 0);
+    assert_int_equal(w.current, 1); /* not switched under its feet */
+    run(&w, 10 * CONFIRM_MS);
+    assert_int_equal(w.running, 2);
 }
 
 static void test_lifecycle__repairs_the_link(void **unused)
@@ -798,6 +841,10 @@ static void fate(struct world *w, struct rng *rng)
         break;
     case 5: /* a service dies by itself and is not up again yet */
         w->healthy_since_ms = -1;
+        break;
+    case 6: /* somebody cleans up */
+        if (w->desired != w->current && w->desired != id_of(&w->stored.confirmed))
+            w->on_disk[w->desired] = false;
         break;
     default:
         w->now_ms += (int64_t)rng_below(rng, 50);
@@ -947,6 +994,8 @@ int main(void)
         cmocka_unit_test(test_lifecycle__rule_8_back_to_what_runs_before_the_switch),
         cmocka_unit_test(test_lifecycle__rule_8_after_the_switch_when_it_has_ended),
         cmocka_unit_test(test_lifecycle__rule_9_fetches_again_what_the_disk_lost),
+        cmocka_unit_test(test_lifecycle__rule_9_fetches_again_a_staged_release_that_is_lost),
+        cmocka_unit_test(test_lifecycle__rule_2_stops_what_still_runs_before_it_switches),
         cmocka_unit_test(test_lifecycle__repairs_the_link),
         cmocka_unit_test(test_lifecycle__table_has_no_dead_end_and_no_orphan),
         cmocka_unit_test(test_lifecycle__all_orders_of_three_wishes),
