@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/arena.h"
+#include "common/base/suggest.h"
 
 /* A flag has the same shape and the same meaning in every command that takes it. */
 enum flag_id {
@@ -97,18 +98,6 @@ bool command_takes(const struct command *command, enum flag_id flag);
  * none is named. ERR_USAGE with the nearest name as hint. */
 MUST_USE enum err_code command_parse(int argc, char **argv, struct invocation *ret,
                                      struct err *err);
-
-/* "Did you mean": start with what was written, offer every name there is, take the best. The names
- * are borrowed. */
-struct suggestion {
-    const char *text;
-    const char *best;
-    unsigned distance;
-};
-void suggest_start(struct suggestion *suggestion, const char *text);
-void suggest_offer(struct suggestion *suggestion, const char *name);
-/* NULL: no name is near enough to have been meant. */
-const char *suggest_best(const struct suggestion *suggestion);
 
 /* help.c: the text for a command, a noun, or everything (both NULL). */
 void help_print(const struct command *command, const char *noun);

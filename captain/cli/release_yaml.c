@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "captain/cli/command.h"
 #include "common/base/mem.h"
+#include "common/base/suggest.h"
 
 enum {
     DURATION_MAX_MS = 24 * 3600 * 1000,
@@ -86,8 +86,11 @@ static const char *must_filled(const char *text)
 #define LIST(type, member)                                                                         \
     .offset = offsetof(type, member), .len_offset = offsetof(type, member##_len)
 #define MAP(map_name, what_, type, fields_)                                                        \
-    static const struct yaml_map map_name = {what_, sizeof(type), offsetof(type, place), fields_,  \
-                                             ARRAY_LEN(fields_)}
+    static const struct yaml_map map_name = {.what = what_,                                        \
+                                             .size = sizeof(type),                                 \
+                                             .place_offset = offsetof(type, place),                \
+                                             .fields = fields_,                                    \
+                                             .fields_len = ARRAY_LEN(fields_)}
 
 #define S struct release_yaml_source
 static const struct yaml_field source_fields[] = {

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "captain/cli/yaml_bind.h"
+#include "captain/io/yaml_bind.h"
 #include "proto/messages.h"
 
 enum { RELEASE_YAML_MAX_BYTES = 1 << 20 };

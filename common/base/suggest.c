@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "captain/cli/command.h"
+#include "common/base/suggest.h"
 
 #include <limits.h>
 #include <string.h>

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "captain/cli/yaml_bind.h"
+#include "captain/io/yaml_bind.h"
 
 #include <stdarg.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-#include "captain/cli/command.h"
+#include "common/base/suggest.h"
 
 struct bind {
     const char *name;
@@ -62,7 +64,10 @@ static const char *kind_wanted(enum yaml_type type)
         return "a list of maps";
     case YAML_PAIRS:
         return "a map of texts";
+    case YAML_MAP:
+        return "a map of keys";
     case YAML_NUMBER:
+    case YAML_REAL:
         return "a number";
     case YAML_BOOL:
         return "true or false";
@@ -72,6 +77,7 @@ static const char *kind_wanted(enum yaml_type type)
     case YAML_SIZE:
         return "a size";
     case YAML_CHOICE:
+    case YAML_CHARS:
     case YAML_TEXT:
         return "a text";
     }
@@ -187,6 +193,28 @@ static enum err_code take_bool(struct bind *bind, const yaml_node_t *node,
     return ERR_OK;
 }
 
+static enum err_code take_real(struct bind *bind, const yaml_node_t *node,
+                               const struct yaml_field *field, const char *text, double *ret)
+{
+    char *end = NULL;
+    const double value = strtod(text, &end);
+    /* strtod takes hexadecimal, infinity and blanks in front as well; nobody means those. */
+    if (strspn(text, "0123456789.+-eE") != strlen(text) || end == text || *end || !isfinite(value))
+        return wrong_value(bind, node, field, "a number");
+    *ret = value;
+    return ERR_OK;
+}
+
+static enum err_code take_chars(struct bind *bind, const yaml_node_t *node,
+                                const struct yaml_field *field, const char *text, char *ret)
+{
+    if (check_text(bind, node, field, text))
+        return bind->err->code;
+    memset(ret, 0, field->max + 1);
+    memcpy(ret, text, strlen(text));
+    return ERR_OK;
+}
+
 static enum err_code take_scalar(struct bind *bind, const yaml_node_t *node,
                                  const struct yaml_field *field, void *at)
 {
@@ -197,6 +225,10 @@ static enum err_code take_scalar(struct bind *bind, const yaml_node_t *node,
     switch (field->type) {
     case YAML_NUMBER:
         return take_number(bind, node, field, text, at);
+    case YAML_REAL:
+        return take_real(bind, node, field, text, at);
+    case YAML_CHARS:
+        return take_chars(bind, node, field, text, at);
     case YAML_BOOL:
         return take_bool(bind, node, field, text, at);
     case YAML_CHOICE:
@@ -259,6 +291,8 @@ static enum err_code take_maps(struct bind *bind, const yaml_node_t *node,
         return too_large(bind);
     for (size_t i = 0; i < count; i++) {
         yaml_node_t *item = node_at(bind, node->data.sequence.items.start[i]);
+        if (field->map->initial)
+            memcpy(maps + i * field->map->size, field->map->initial, field->map->size);
         if (take_map(bind, item, field->map, maps + i * field->map->size))
             return bind->err->code;
     }
@@ -295,6 +329,10 @@ static enum err_code take_pairs(struct bind *bind, const yaml_node_t *node,
 static enum err_code take_value(struct bind *bind, const yaml_node_t *node,
                                 const struct yaml_field *field, char *base)
 {
+    if (field->type == YAML_MAP)
+        return node->type == YAML_MAPPING_NODE
+                   ? take_map(bind, node, field->map, base + field->offset)
+                   : wrong_kind(bind, node, field);
     bool pairs = field->type == YAML_PAIRS;
     bool list = field->type == YAML_TEXTS || field->type == YAML_MAPS;
     if (!pairs && !list)
@@ -430,4 +468,76 @@ enum err_code yaml_bind(const char *name, struct bytes text, const struct yaml_m
     }
     yaml_parser_delete(&parser);
     return code;
+}
+
+/* Finding a key again. */
+
+static yaml_node_t *value_of(yaml_document_t *document, const yaml_node_t *node, const char *key,
+                             size_t len)
+{
+    if (node->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+         pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *name = yaml_document_get_node(document, pair->key);
+        if (name->type == YAML_SCALAR_NODE && name->data.scalar.length == len &&
+            memcmp(name->data.scalar.value, key, len) == 0)
+            return yaml_document_get_node(document, pair->value);
+    }
+    return NULL;
+}
+
+static yaml_node_t *item_of(yaml_document_t *document, const yaml_node_t *node, const char *number)
+{
+    const unsigned long i = strtoul(number, NULL, 10);
+    if (node->type != YAML_SEQUENCE_NODE ||
+        i >= (unsigned long)(node->data.sequence.items.top - node->data.sequence.items.start))
+        return NULL;
+    return yaml_document_get_node(document, node->data.sequence.items.start[i]);
+}
+
+/* The deepest node on the path; NULL when not even its first step is there. */
+static yaml_node_t *walk(yaml_document_t *document, yaml_node_t *node, const char *path)
+{
+    yaml_node_t *found = NULL;
+    while (node && *path) {
+        const size_t len = strcspn(path, ".[]");
+        node =
+            *path == '[' ? item_of(document, node, path + 1) : value_of(document, node, path, len);
+        found = node ? node : found;
+        path += *path == '[' ? strcspn(path, "]") : len;
+        path += strspn(path, *path == '[' ? "" : ".]");
+    }
+    return found;
+}
+
+static yaml_node_t *find_node(yaml_document_t *document, const char *path)
+{
+    yaml_node_t *found = walk(document, yaml_document_get_root_node(document), path);
+    for (int i = 1; !found; i++) {
+        yaml_node_t *node = yaml_document_get_node(document, i);
+        if (!node)
+            return NULL;
+        found = value_of(document, node, path, strlen(path));
+    }
+    return found;
+}
+
+struct yaml_place yaml_find(struct bytes text, const char *path)
+{
+    struct yaml_place place = {1, 1};
+    yaml_parser_t parser;
+    yaml_document_t document;
+    if (!yaml_parser_initialize(&parser))
+        return place;
+    yaml_parser_set_input_string(&parser, text.ptr, text.len);
+    if (yaml_parser_load(&parser, &document)) {
+        const yaml_node_t *node =
+            yaml_document_get_root_node(&document) ? find_node(&document, path) : NULL;
+        if (node)
+            place = place_of(node->start_mark);
+        yaml_document_delete(&document);
+    }
+    yaml_parser_delete(&parser);
+    return place;
 }

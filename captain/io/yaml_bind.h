@@ -25,6 +25,9 @@ enum yaml_type {
     YAML_MS64,   /* int64_t, from "180d" */
     YAML_SIZE,   /* uint64_t, from "64M" */
     YAML_CHOICE, /* an enum, by choices */
+    YAML_REAL,   /* double */
+    YAML_CHARS,  /* char[max + 1] in place, zeroed behind the text */
+    YAML_MAP,    /* map, in place: its offsets begin at this field's */
     YAML_TEXTS,  /* const char *const *, and its length: a list of texts */
     YAML_PAIRS,  /* const struct yaml_pair *, and its length: a map of texts */
     YAML_MAPS,   /* an array of map->size, and its length: a list of maps */
@@ -58,6 +61,7 @@ struct yaml_map {
     size_t place_offset; /* of a struct yaml_place in it */
     const struct yaml_field *fields;
     size_t fields_len;
+    const void *initial; /* what an item of a list begins as; NULL: zeroes */
 };
 
 /* name stands for the file in complaints. ret is map->size bytes, zeroed by the caller; everything
@@ -68,3 +72,7 @@ MUST_USE enum err_code yaml_bind(const char *name, struct bytes text, const stru
 /* "name:line:column: ..." */
 enum err_code yaml_complain(struct err *err, const char *name, struct yaml_place place,
                             const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* Where the value of a key stands, by its path ("waves[1].percent"): as far as the path goes, a last
+ * name alone anywhere in the document; {1, 1} when nothing of it is there, or text is no YAML. */
+struct yaml_place yaml_find(struct bytes text, const char *path);
