@@ -14,14 +14,15 @@ enum err_code store_channel_set(struct db *db, const struct store_channel *chann
     struct bytes digest = bytes_of(channel->digest, DIGEST_BYTES);
     struct bytes base = bytes_of(channel->base_digest, DIGEST_BYTES);
     int64_t decision = (int64_t)channel->decision;
+    int64_t unsettled = channel->unsettled;
     const char *reason = channel->reason ? channel->reason : "";
     struct db_stmt *stmt;
     if (channel->has_base)
-        stmt = db_stmt(db, SQL_CHANNEL_SET, "ssbbissi", channel->app, channel->channel, digest,
-                       base, channel->since_ms, channel->set_by, reason, decision);
+        stmt = db_stmt(db, SQL_CHANNEL_SET, "ssbbissii", channel->app, channel->channel, digest,
+                       base, channel->since_ms, channel->set_by, reason, decision, unsettled);
     else
-        stmt = db_stmt(db, SQL_CHANNEL_SET, "ssbnissi", channel->app, channel->channel, digest,
-                       channel->since_ms, channel->set_by, reason, decision);
+        stmt = db_stmt(db, SQL_CHANNEL_SET, "ssbnissii", channel->app, channel->channel, digest,
+                       channel->since_ms, channel->set_by, reason, decision, unsettled);
     return db_run(db, stmt, err);
 }
 
@@ -58,6 +59,7 @@ static void read_row(struct store_row *row, struct store_channel *ret)
     ret->issued_ms = db_int(row->stmt, 9);
     ret->desired = store_row_bytes(row, 10);
     ret->unsent = db_int(row->stmt, 11) != 0;
+    ret->unsettled = db_int(row->stmt, 12) != 0;
 }
 
 enum err_code store_channel_get(struct db *db, const char *app, const char *channel,

@@ -21,6 +21,7 @@ struct store_channel {
     int64_t issued_ms;
     struct bytes desired; /* the signed envelope last issued */
     bool unsent;          /* the stream has not acknowledged it */
+    bool unsettled;       /* no release has succeeded here yet: digest is the one that is tried first */
 };
 
 /* Creates or moves; leaves generation and desired as they are. */

@@ -21,6 +21,7 @@ struct store_rollout {
     uint64_t effects;        /* number of the newest effect in the log */
     uint64_t inputs;         /* stored */
     bool published, to_base; /* the last rollout.published */
+    uint64_t published_decision;
     uint32_t wave;
     uint64_t cut;
     struct bytes cohort; /* encoded RolloutPublished */
@@ -29,11 +30,18 @@ MUST_USE enum err_code store_rollout_add(struct db *db, const struct store_rollo
                                          struct err *err);
 MUST_USE enum err_code store_rollout_published(struct db *db,
                                                const struct rollout_published *published,
-                                               struct bytes encoded, struct err *err);
+                                               struct bytes encoded, uint64_t decision,
+                                               struct err *err);
 MUST_USE enum err_code store_rollout_effect(struct db *db, const char *id, uint64_t effect,
                                             struct err *err);
 MUST_USE enum err_code store_rollout_moved(struct db *db, const struct rollout_moved *moved,
                                            int64_t now_ms, struct err *err);
+/* It lives again (an abort after its success). */
+MUST_USE enum err_code store_rollout_reopen(struct db *db, const char *id, struct err *err);
+/* The one whose publication is the newest of the channel; ERR_NOT_FOUND. */
+MUST_USE enum err_code store_rollout_steering(struct db *db, const char *app, const char *channel,
+                                              struct arena *arena, struct store_rollout *ret,
+                                              struct err *err);
 /* ERR_NOT_FOUND. */
 MUST_USE enum err_code store_rollout_get(struct db *db, const char *id, struct arena *arena,
                                          struct store_rollout *ret, struct err *err);
@@ -63,8 +71,31 @@ MUST_USE enum err_code store_policy_list(struct db *db, struct arena *arena,
                                          struct policy_info **ret, size_t *ret_len,
                                          struct err *err);
 
-/* Labels and pins of one device, as device.set said last (encoded DeviceSet); empty: nothing was ever said. */
+/* Labels and pins of one device, as device.set said last (encoded DeviceSet); empty: nothing was ever
+ * said. */
 MUST_USE enum err_code store_device_set_put(struct db *db, const char *device, struct bytes set,
-                                            struct err *err);
+                                            uint64_t decision, struct err *err);
 MUST_USE enum err_code store_device_set_get(struct db *db, const char *device, struct arena *arena,
                                             struct bytes *ret, struct err *err);
+/* And the signed document that tells the device so; as channels have one. */
+struct store_device_set {
+    const char *device;
+    struct bytes set;
+    uint64_t decision;
+    uint64_t generation; /* 0: never issued */
+    int64_t issued_ms;
+    struct bytes desired;
+    bool unsent;
+};
+/* ERR_NOT_FOUND. */
+MUST_USE enum err_code store_device_set_row(struct db *db, const char *device, struct arena *arena,
+                                            struct store_device_set *ret, struct err *err);
+/* By name. unsent: only those that the stream has not acknowledged. */
+MUST_USE enum err_code store_device_set_list(struct db *db, bool unsent, struct arena *arena,
+                                             struct store_device_set **ret, size_t *ret_len,
+                                             struct err *err);
+MUST_USE enum err_code store_device_set_issued(struct db *db, const char *device,
+                                               uint64_t generation, int64_t issued_ms,
+                                               struct bytes desired, struct err *err);
+MUST_USE enum err_code store_device_set_sent(struct db *db, const char *device, uint64_t generation,
+                                             struct err *err);
