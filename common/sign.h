@@ -13,6 +13,7 @@
 #define SIGN_TYPE_ROOT "application/vnd.captain.root.v1+protobuf"
 #define SIGN_TYPE_RELEASE "application/vnd.captain.release.v1+protobuf"
 #define SIGN_TYPE_DESIRED "application/vnd.captain.desired.v1+protobuf"
+#define SIGN_TYPE_DEVICE "application/vnd.captain.device.v1+protobuf" /* role "desired" too */
 
 enum {
     SIGN_PUBLIC_BYTES = 32,

@@ -97,6 +97,7 @@ static const struct codec_row service_rows[] = {
     U32(stop_timeout_ms, 0, DURATION_MAX_MS),
     U32(restart_min_ms, 0, DURATION_MAX_MS),
     U32(restart_max_ms, 0, DURATION_MAX_MS),
+    TEXTS(pre_stop, 0, 64, 1024, TEXT),
 };
 #undef S
 CODEC_TYPE(service, service, 512 << 10);

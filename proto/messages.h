@@ -105,6 +105,8 @@ struct service {
     uint32_t stop_timeout_ms;
     uint32_t restart_min_ms;
     uint32_t restart_max_ms;
+    const char *const *pre_stop;
+    size_t pre_stop_len;
 };
 struct check {
     struct codec_head head;

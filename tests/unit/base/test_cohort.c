@@ -159,6 +159,43 @@ static void test_cohort__a_wider_cut_keeps_its_devices_and_a_new_salt_draws_anew
     assert_in_range(moved, 800, 1000); /* about 90% of about 1000 */
 }
 
+/* Of each of 100,000 random devices: what the rule says is what its words say, computed apart. */
+static void test_cohort__selectors_choose_by_labels(void **state)
+{
+    (void)state;
+    static const char *const tiers[] = {"gold", "silver", "lead"};
+    const struct cohort_label gold[] = {{"tier", "gold"}, {"site", "site3"}},
+                              fast[] = {{"line", "fast"}};
+    const struct cohort_selector selectors[] = {{gold, 2}, {fast, 1}, {NULL, 0}};
+    struct cohort_rule rule = {
+        .salt = SALT_A, .cut = cohort_cut_percent(5), .selectors = selectors, .selectors_len = 3};
+    const uint64_t seed = 20261122;
+    struct rng rng;
+    rng_seed(&rng, seed);
+    unsigned members = 0, by_cut = 0;
+    for (int i = 0; i < 100000; i++) {
+        char device[40];
+        unsigned site = (unsigned)rng_below(&rng, 10), tier = (unsigned)rng_below(&rng, 3);
+        bool is_fast = rng_below(&rng, 20) == 0, moved = rng_below(&rng, 50) == 0;
+        (void)snprintf(device, sizeof device, "site%u/%llx", site,
+                       (unsigned long long)rng_next(&rng));
+        const struct cohort_label labels[] = {{"tier", tiers[tier]},
+                                              {"line", is_fast ? "fast" : "slow"},
+                                              {moved ? "site" : "x", "site3"},
+                                              {"tier", "gold"}, /* said before: does not count */
+                                              {"line", "fast"}};
+        bool cut = cohort_hash(SALT_A, device) < rule.cut;
+        bool expected = cut || (tier == 0 && (site == 3 || moved)) || is_fast;
+        bool is_in = cohort_contains_labelled(&rule, device, labels, ARRAY_LEN(labels));
+        if (is_in != expected)
+            fail_msg("seed %llu, device %d (%s): %d", (unsigned long long)seed, i, device, is_in);
+        members += is_in;
+        by_cut += cut;
+        assert_int_equal(cohort_contains(&rule, device), cut);
+    }
+    assert_true(members > by_cut && members < 50000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_cohort__a_percentage_takes_its_share),
         cmocka_unit_test(test_cohort__consecutive_names_take_their_share_too),
         cmocka_unit_test(test_cohort__a_wider_cut_keeps_its_devices_and_a_new_salt_draws_anew),
+        cmocka_unit_test(test_cohort__selectors_choose_by_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
