@@ -7,6 +7,7 @@
 
 #include "captain/core/policy.h"
 #include "common/base/arena.h"
+#include "common/base/str.h"
 
 enum { POLICY_YAML_MAX_BYTES = 64 << 10 };
 
