@@ -7,8 +7,12 @@
 #include "common/base/mem.h"
 #include "proto/rollout.pb-c.h"
 
-/* A policy file; the members of a start, packed, within one message of the bus. */
-enum { POLICY_MAX_BYTES = 64 << 10, MEMBERS_MAX_BYTES = 512 << 10 };
+/* A policy file; the members of a start, packed, which stay in the tables. */
+enum {
+    POLICY_MAX_BYTES = 64 << 10,
+    MEMBERS_MAX_BYTES = 400 << 20,
+    STORED_MAX_BYTES = MEMBERS_MAX_BYTES + (1 << 20),
+};
 
 #define S struct rollout_started
 static const struct codec_row rollout_started_rows[] = {
@@ -33,8 +37,8 @@ static const struct codec_row rollout_window_rows[] = {
 #undef S
 CODEC_TYPE(rollout_window, rollout_window, 16 << 10);
 
-#define S struct rollout_input
-static const struct codec_row rollout_input_rows[] = {
+#define S struct rollout_stored_input
+static const struct codec_row rollout_stored_input_rows[] = {
     U32(kind, 0, UINT32_MAX),
     I64(now_ms, 0, INT64_MAX),
     U32(member, 0, UINT32_MAX),
@@ -54,12 +58,12 @@ static const struct codec_row rollout_input_rows[] = {
     TEXT(reason, REASON_MAX, TEXT),
 };
 #undef S
-CODEC_TYPE(rollout_input, rollout_input, API_MAX_BYTES);
+CODEC_TYPE(rollout_stored_input, rollout_input, STORED_MAX_BYTES);
 
 #define S struct rollout_command
 static const struct codec_row rollout_command_rows[] = {
     TEXT(id, ULID_LEN, ULID),
-    SUB(input, rollout_input),
+    SUB(input, rollout_stored_input),
     TEXT(verb, CAUSE_MAX, TEXT),
     TEXT(device, NAME_MAX_BYTES, LINE),
 };
@@ -74,8 +78,8 @@ static const struct codec_row rollout_published_rows[] = {
     BOOL(to_base),
     U32(wave, 0, UINT32_MAX),
     U64(cut, 0, UINT64_MAX),
-    TEXTS(devices, 0, 256, NAME_MAX_BYTES, LINE),
-    TEXTS(selectors, 0, 256, NAME_MAX_BYTES, LINE),
+    TEXTS(devices, 0, 1024, NAME_MAX_BYTES, LINE),
+    TEXTS(selectors, 0, 16, CAUSE_MAX, LINE),
     TEXT(cause, CAUSE_MAX, TEXT),
 };
 #undef S
@@ -118,13 +122,13 @@ static const struct codec_row rollout_moved_rows[] = {
 #undef S
 CODEC_TYPE(rollout_moved, rollout_moved, 16 << 10);
 
-#define S struct rollout_device
-static const struct codec_row rollout_device_rows[] = {
+#define S struct rollout_device_moved
+static const struct codec_row rollout_device_moved_rows[] = {
     TEXT(id, ULID_LEN, ULID),           U64(effect, 0, COUNTER_MAX), U64(input, 0, COUNTER_MAX),
     TEXT(device, NAME_MAX_BYTES, LINE), TEXT(what, CAUSE_MAX, TEXT), TEXT(class, CAUSE_MAX, TEXT),
 };
 #undef S
-CODEC_TYPE(rollout_device, rollout_device, 16 << 10);
+CODEC_TYPE(rollout_device_moved, rollout_device, 16 << 10);
 
 #define S struct channel_policy
 static const struct codec_row channel_policy_rows[] = {

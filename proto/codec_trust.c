@@ -159,11 +159,11 @@ CODEC_TYPE(selector, selector, 4096);
 static const struct codec_row cohort_rows[] = {
     TEXT(salt, TOKEN_MAX, TOKEN),
     U64(cut, 0, UINT64_MAX),
-    NEED_TEXTS(devices, 0, 256, NAME_MAX_BYTES, GRAPH),
+    NEED_TEXTS(devices, 0, 1024, NAME_MAX_BYTES, GRAPH),
     SUBS(selectors, selector, 0, 16),
 };
 #undef S
-CODEC_TYPE(cohort, cohort, 40 << 10);
+CODEC_TYPE(cohort, cohort, 56 << 10);
 
 #define S struct desired
 static const struct codec_row desired_rows[] = {

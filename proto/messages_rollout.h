@@ -23,7 +23,8 @@ struct rollout_window {
     int64_t from_ms;
     int64_t to_ms;
 };
-struct rollout_input {
+/* RolloutInput; struct rollout_input is the core's. */
+struct rollout_stored_input {
     struct codec_head head;
     uint32_t kind;
     int64_t now_ms;
@@ -47,7 +48,7 @@ struct rollout_input {
 struct rollout_command {
     struct codec_head head;
     const char *id;
-    const struct rollout_input *input; /* NULL: absent */
+    const struct rollout_stored_input *input; /* NULL: absent */
     const char *verb;
     const char *device;
 };
@@ -96,7 +97,8 @@ struct rollout_moved {
     const char *cause;
     bool finished;
 };
-struct rollout_device {
+/* RolloutDevice */
+struct rollout_device_moved {
     struct codec_head head;
     const char *id;
     uint64_t effect;
