@@ -97,7 +97,7 @@ extern const struct codec_type codec_pin;
 extern const struct codec_type codec_device_desired;
 extern const struct codec_type codec_health_label;
 extern const struct codec_type codec_lease_request;
-extern const struct codec_type codec_lease_answer;
+extern const struct codec_type codec_lease_reply;
 extern const struct codec_type codec_rollout_started;
 extern const struct codec_type codec_rollout_window;
 extern const struct codec_type codec_rollout_stored_input;

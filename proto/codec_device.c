@@ -122,8 +122,8 @@ static const struct codec_row lease_request_rows[] = {
 #undef S
 CODEC_TYPE(lease_request, lease_request, 512);
 
-#define S struct lease_answer
-static const struct codec_row lease_answer_rows[] = {
+#define S struct lease_reply
+static const struct codec_row lease_reply_rows[] = {
     NEED(rollout, ULID_LEN, ULID),
     U32(attempt_number, 1, 65535),
     BOOL(granted),
@@ -132,4 +132,4 @@ static const struct codec_row lease_answer_rows[] = {
     TEXT(answer, CAUSE_MAX, TEXT),
 };
 #undef S
-CODEC_TYPE(lease_answer, lease_answer, 1024);
+CODEC_TYPE(lease_reply, lease_answer, 1024);

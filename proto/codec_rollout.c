@@ -200,8 +200,8 @@ static const struct codec_row rollout_plan_rows[] = {
     U32(devices, 0, UINT32_MAX),
     U32(eligible, 0, UINT32_MAX),
     SUBS(waves, rollout_plan_wave, 0, LIST_MAX),
-    TEXTS(caps, 0, 256, NAME_MAX_BYTES, LINE),
-    TEXTS(holds, 0, 256, NAME_MAX_BYTES, LINE),
+    TEXTS(caps, 0, 256, CAUSE_MAX, TEXT),
+    TEXTS(holds, 0, 256, CAUSE_MAX, TEXT),
     U64(log_seq, 0, COUNTER_MAX),
 };
 #undef S

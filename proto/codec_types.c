@@ -71,7 +71,7 @@ const struct codec_type *const codec_types[] = {
     &codec_device_desired,
     &codec_health_label,
     &codec_lease_request,
-    &codec_lease_answer,
+    &codec_lease_reply,
     &codec_rollout_started,
     &codec_rollout_window,
     &codec_rollout_stored_input,

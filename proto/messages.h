@@ -326,7 +326,7 @@ struct lease_request {
     bool returned;
     struct bytes digest;
 };
-struct lease_answer {
+struct lease_reply {
     struct codec_head head;
     const char *rollout;
     uint32_t attempt_number;
