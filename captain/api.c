@@ -12,6 +12,12 @@ struct api {
     struct captain *captain;
 };
 
+#define ROLLOUT_ACTION(verb)                                                                       \
+    {                                                                                              \
+        "rollout", verb, &codec_rollout_action, &codec_rollout_info, api_rollout_was_told,         \
+            api_rollout_action_prepare                                                             \
+    }
+
 static const struct api_verb verbs[] = {
     {"artifact", "put", &codec_artifact_put, &codec_artifact_state, api_artifact_put, NULL},
     {"artifact", "get", &codec_artifact_get, &codec_artifact_piece, api_artifact_get, NULL},
@@ -28,6 +34,35 @@ static const struct api_verb verbs[] = {
     {"channel", "history", &codec_channel_query, &codec_channel_history, api_channel_history, NULL},
     {"device", "ls", &codec_device_query, &codec_device_list, api_device_ls, NULL},
     {"device", "show", &codec_device_query, &codec_device_info, api_device_show, NULL},
+    {"device", "why", &codec_device_query, &codec_why, api_device_why, NULL},
+    {"device", "drift", &codec_device_query, &codec_drift_list, api_device_drift, NULL},
+    {"device", "label", &codec_device_change, &codec_device_info, api_device_changed,
+     api_device_change_prepare},
+    {"device", "pin", &codec_device_change, &codec_device_info, api_device_changed,
+     api_device_change_prepare},
+    {"device", "unpin", &codec_device_change, &codec_device_info, api_device_changed,
+     api_device_change_prepare},
+    {"rollout", "start", &codec_rollout_start_request, &codec_rollout_info, api_rollout_was_told,
+     api_rollout_prepare},
+    {"rollout", "plan", &codec_rollout_start_request, &codec_rollout_plan, api_rollout_plan, NULL},
+    {"rollout", "ls", &codec_rollout_query, &codec_rollout_list, api_rollout_ls, NULL},
+    {"rollout", "show", &codec_rollout_query, &codec_rollout_info, api_rollout_show, NULL},
+    ROLLOUT_ACTION("pause"),
+    ROLLOUT_ACTION("resume"),
+    ROLLOUT_ACTION("promote"),
+    ROLLOUT_ACTION("abort"),
+    ROLLOUT_ACTION("retry"),
+    ROLLOUT_ACTION("undo"),
+    ROLLOUT_ACTION("exclude"),
+    ROLLOUT_ACTION("approve"),
+    {"gate", "replay", &codec_gate_replay_request, &codec_gate_replay, api_gate_replay, NULL},
+    {"policy", "set", &codec_policy_set_request, &codec_policy_info, api_policy_was_set,
+     api_policy_prepare},
+    {"policy", "show", &codec_channel_query, &codec_policy_info, api_policy_show, NULL},
+    {"policy", "ls", &codec_channel_query, &codec_policy_list, api_policy_ls, NULL},
+    {"freeze", "set", &codec_freeze_request, &codec_freeze_info, api_freeze_get,
+     api_freeze_prepare},
+    {"freeze", "get", &codec_status_query, &codec_freeze_info, api_freeze_get, NULL},
     {"status", "get", &codec_status_query, &codec_status, api_status_get, NULL},
     {"status", "show", &codec_status_query, &codec_status, api_status_get, NULL},
     {"log", "ls", &codec_log_query, &codec_log_list, api_log_ls, NULL},

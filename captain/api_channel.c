@@ -12,12 +12,7 @@ enum { HISTORY_DEFAULT = 50 };
 
 /* Names. */
 
-struct channel_name {
-    char app[TOKEN_MAX + 1];
-    char channel[TOKEN_MAX + 1];
-};
-
-static enum err_code read_channel(const char *text, struct channel_name *ret, struct err *err)
+enum err_code api_read_channel(const char *text, struct api_channel *ret, struct err *err)
 {
     if (str_split_pair(text, '/', ret->app, ret->channel, err) == ERR_OK &&
         str_is_token(ret->app) && str_is_token(ret->channel))
@@ -28,37 +23,52 @@ static enum err_code read_channel(const char *text, struct channel_name *ret, st
 
 /* Setting. */
 
-static enum err_code find_target(struct api_request *request, const struct channel_name *name,
-                                 struct store_release *ret, struct err *err)
+enum err_code api_find_release(struct api_request *request, const char *app, const char *text,
+                               struct store_release *ret, struct err *err)
 {
-    const char *text = request->in.channel_set.release;
-    char app[TOKEN_MAX + 1], version[VERSION_MAX + 1];
-    if (str_split_pair(text, '@', app, version, err) != ERR_OK || !str_is_token(app) ||
+    char of[TOKEN_MAX + 1], version[VERSION_MAX + 1];
+    if (str_split_pair(text, '@', of, version, err) != ERR_OK || !str_is_token(of) ||
         !str_is_version(version)) {
         (void)err_set(err, ERR_USAGE, "'%s' is not the name of a release", text);
         return err_hint(err, "APP@VERSION, as in hello@1.1");
     }
-    if (!str_equal(app, name->app)) {
-        (void)err_set(err, ERR_USAGE, "channel %s/%s takes releases of app %s, not %s", name->app,
-                      name->channel, name->app, text);
-        return err_hint(err, "captain release ls %s", name->app);
+    if (!str_equal(of, app)) {
+        (void)err_set(err, ERR_USAGE, "%s is no release of app %s", text, app);
+        return err_hint(err, "captain release ls %s", app);
     }
     const enum err_code code =
-        store_release_find(request->captain->db, app, version, &request->arena, ret, err);
-    return code == ERR_NOT_FOUND ? api_release_unknown(request, app, version, err) : code;
+        store_release_find(request->captain->db, of, version, &request->arena, ret, err);
+    return code == ERR_NOT_FOUND ? api_release_unknown(request, of, version, err) : code;
+}
+
+/* While a rollout steers the channel, pointing it elsewhere would be two orders at once. */
+static enum err_code check_no_rollout(struct api_request *request, const struct api_channel *name,
+                                      struct err *err)
+{
+    struct rollout_handle live;
+    if (!rollouts_live(request->captain->rollouts, name->app, name->channel, &live))
+        return ERR_OK;
+    struct rollout_view view;
+    rollout_view(live.core, &view);
+    (void)err_set(err, ERR_CONFLICT, "channel %s/%s has a rollout that is %s: %s", name->app,
+                  name->channel, rollout_state_name(view.state), live.id);
+    return err_hint(err, "captain rollout abort %s/%s, or captain rollout start, which supersedes",
+                    name->app, name->channel);
 }
 
 enum err_code api_channel_prepare(struct api_request *request, struct arena *arena,
                                   struct decision *ret, struct err *err)
 {
     struct captain *captain = request->captain;
-    struct channel_name name;
+    struct api_channel name;
     struct store_release release;
     struct store_channel now;
     struct err absent = {0};
-    enum err_code code = read_channel(request->in.channel_set.channel, &name, err);
+    enum err_code code = api_read_channel(request->in.channel_set.channel, &name, err);
     if (code == ERR_OK)
-        code = find_target(request, &name, &release, err);
+        code = check_no_rollout(request, &name, err);
+    if (code == ERR_OK)
+        code = api_find_release(request, name.app, request->in.channel_set.release, &release, err);
     if (code != ERR_OK)
         return code;
     struct channel_set set = {.app = name.app, .channel = name.channel};
@@ -198,9 +208,9 @@ enum err_code api_channels(struct api_request *request, const struct channel_inf
 static enum err_code show(struct api_request *request, const char *text, struct channel_info *ret,
                           struct err *err)
 {
-    struct channel_name name;
+    struct api_channel name;
     struct store_channel row;
-    enum err_code code = read_channel(text, &name, err);
+    enum err_code code = api_read_channel(text, &name, err);
     if (code == ERR_OK)
         code = store_channel_get(request->captain->db, name.app, name.channel, &request->arena,
                                  &row, err);
@@ -260,10 +270,10 @@ static enum err_code change_of(struct api_request *request, struct bytes encoded
 enum err_code api_channel_history(struct api_request *request, union api_out *ret, struct err *err)
 {
     const struct channel_query *query = &request->in.channel_query;
-    struct channel_name name;
+    struct api_channel name;
     struct store_log_row *rows;
     size_t len = 0;
-    enum err_code code = read_channel(query->channel, &name, err);
+    enum err_code code = api_read_channel(query->channel, &name, err);
     if (code == ERR_OK)
         code = store_log_list(request->captain->db, 0, "channel.set", query->channel,
                               query->limit ? query->limit : HISTORY_DEFAULT, &request->arena, &rows,

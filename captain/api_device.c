@@ -54,6 +54,21 @@ static bool take_app(struct api_request *request, const struct app_status *app,
     return true;
 }
 
+enum err_code api_device_health(struct api_request *request, uint32_t device, struct health *ret,
+                                struct err *err)
+{
+    const int64_t id = ingest_device_id(request->captain->ingest, device);
+    struct store_device row;
+    *ret = (struct health){0};
+    if (id < 0)
+        return ERR_OK;
+    const enum err_code code =
+        store_device_get(request->captain->db, id, &request->arena, &row, err);
+    if (code != ERR_OK || row.health.len == 0)
+        return code;
+    return codec_decode(&codec_health, row.health, &request->arena, ret, err);
+}
+
 /* What its last health said. */
 static enum err_code take_health(struct api_request *request, struct bytes encoded,
                                  struct device_info *ret, struct err *err)
@@ -161,7 +176,7 @@ static enum err_code first_device(const struct captain *captain, const char *aft
     return ERR_OK;
 }
 
-static uint32_t fleet_len(const struct captain *captain)
+uint32_t api_fleet_len(const struct captain *captain)
 {
     struct fleet_totals totals;
     fleet_totals(captain->fleet, clock_unix_ms(), &totals);
@@ -173,7 +188,7 @@ enum err_code api_device_ls(struct api_request *request, union api_out *ret, str
     const struct device_query *query = &request->in.device_query;
     const uint32_t limit =
         query->limit && query->limit < PAGE_DEFAULT ? query->limit : PAGE_DEFAULT;
-    const uint32_t end = fleet_len(request->captain);
+    const uint32_t end = api_fleet_len(request->captain);
     struct device_list *list = &ret->device_list;
     struct device_info *infos = arena_alloc(&request->arena, limit * sizeof *infos);
     struct store_device row;
@@ -197,11 +212,10 @@ enum err_code api_device_ls(struct api_request *request, union api_out *ret, str
 
 /* Showing one. */
 
-/* "site/device", or "device" when only one site has it. */
-static enum err_code find_device(const struct captain *captain, const char *text, uint32_t *ret,
-                                 struct err *err)
+enum err_code api_find_device(const struct captain *captain, const char *text, uint32_t *ret,
+                              struct err *err)
 {
-    const uint32_t end = fleet_len(captain);
+    const uint32_t end = api_fleet_len(captain);
     uint32_t found = strchr(text, '/') ? fleet_find(captain->fleet, text) : FLEET_NONE;
     for (uint32_t device = 0; !strchr(text, '/') && device < end; device++) {
         const char *name = fleet_device_name(captain->fleet, device);
@@ -278,22 +292,27 @@ static enum err_code take_telemetry(struct api_request *request, const struct st
     return ERR_OK;
 }
 
-enum err_code api_device_show(struct api_request *request, union api_out *ret, struct err *err)
+enum err_code api_describe_device(struct api_request *request, const char *text,
+                                  struct device_info *ret, struct err *err)
 {
     struct captain *captain = request->captain;
-    struct device_info *info = &ret->device_info;
     struct store_device row;
     struct err unwritten = {0};
     uint32_t device = 0;
-    enum err_code code = find_device(captain, request->in.device_query.device, &device, err);
+    enum err_code code = api_find_device(captain, text, &device, err);
     if (code != ERR_OK)
         return code;
     /* When it fails it has been logged, and what is stored is still worth showing. */
     if (ingest_flush(captain->ingest, &unwritten) != ERR_OK &&
         ingest_device_id(captain->ingest, device) < 0)
         return err_set(err, unwritten.code, "%s", unwritten.text);
-    code = describe(request, device, &row, info, err);
+    code = describe(request, device, &row, ret, err);
     if (code == ERR_OK)
-        code = take_events(request, row.id, info, err);
-    return code == ERR_OK ? take_telemetry(request, &row, info, err) : code;
+        code = take_events(request, row.id, ret, err);
+    return code == ERR_OK ? take_telemetry(request, &row, ret, err) : code;
+}
+
+enum err_code api_device_show(struct api_request *request, union api_out *ret, struct err *err)
+{
+    return api_describe_device(request, request->in.device_query.device, &ret->device_info, err);
 }

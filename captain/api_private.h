@@ -13,6 +13,9 @@
 #include "captain/io/store/device.h"
 #include "captain/io/store/log.h"
 #include "captain/io/store/release.h"
+#include "captain/io/store/rollout.h"
+#include "captain/rollouts.h"
+#include "common/base/ulid.h"
 #include "proto/codec.h"
 
 enum {
@@ -21,6 +24,7 @@ enum {
     API_EVENTS_MAX = 50,    /* in one answer */
     API_VERSIONS_MAX = 256, /* of one channel in an answer, the most used first */
     API_ACTOR_MAX = 384,
+    API_DEVICES_NAMED_MAX = 20, /* failing ones of a site; some of a wave in a plan */
 };
 
 union api_in {
@@ -34,6 +38,13 @@ union api_in {
     struct device_query device_query;
     struct status_query status_query;
     struct log_query log_query;
+    struct rollout_start_request rollout_start;
+    struct rollout_query rollout_query;
+    struct rollout_action rollout_action;
+    struct gate_replay_request gate_replay;
+    struct policy_set_request policy_set;
+    struct freeze_request freeze;
+    struct device_change device_change;
 };
 union api_out {
     struct artifact_state artifact_state;
@@ -49,6 +60,15 @@ union api_out {
     struct status status;
     struct log_info log_info;
     struct log_list log_list;
+    struct rollout_info rollout_info;
+    struct rollout_list rollout_list;
+    struct rollout_plan rollout_plan;
+    struct gate_replay gate_replay;
+    struct policy_info policy_info;
+    struct policy_list policy_list;
+    struct freeze_info freeze_info;
+    struct why why;
+    struct drift_list drift_list;
 };
 
 struct api_request {
@@ -66,6 +86,7 @@ struct api_request {
     /* Read at first need. */
     struct store_channel *channels;
     size_t channels_len;
+    char rollout[ULID_TEXT]; /* the one that prepare was about */
 };
 
 typedef enum err_code (*api_answer_fn)(struct api_request *request, union api_out *ret,
@@ -103,6 +124,38 @@ enum err_code api_channel_history(struct api_request *request, union api_out *re
 /* api_device.c */
 enum err_code api_device_ls(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_device_show(struct api_request *request, union api_out *ret, struct err *err);
+/* api_device_change.c */
+enum err_code api_device_change_prepare(struct api_request *request, struct arena *arena,
+                                        struct decision *ret, struct err *err);
+enum err_code api_device_changed(struct api_request *request, union api_out *ret, struct err *err);
+/* api_why.c */
+enum err_code api_device_why(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_device_drift(struct api_request *request, union api_out *ret, struct err *err);
+/* api_rollout.c */
+enum err_code api_rollout_prepare(struct api_request *request, struct arena *arena,
+                                  struct decision *ret, struct err *err);
+enum err_code api_rollout_action_prepare(struct api_request *request, struct arena *arena,
+                                         struct decision *ret, struct err *err);
+/* After either of them: how it stands now. */
+enum err_code api_rollout_was_told(struct api_request *request, union api_out *ret,
+                                   struct err *err);
+/* api_rollout_info.c */
+enum err_code api_rollout_ls(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_rollout_show(struct api_request *request, union api_out *ret, struct err *err);
+/* api_rollout_plan.c */
+enum err_code api_rollout_plan(struct api_request *request, union api_out *ret, struct err *err);
+/* api_gate.c */
+enum err_code api_gate_replay(struct api_request *request, union api_out *ret, struct err *err);
+/* api_policy.c */
+enum err_code api_policy_prepare(struct api_request *request, struct arena *arena,
+                                 struct decision *ret, struct err *err);
+enum err_code api_policy_was_set(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_policy_show(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_policy_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* api_freeze.c */
+enum err_code api_freeze_prepare(struct api_request *request, struct arena *arena,
+                                 struct decision *ret, struct err *err);
+enum err_code api_freeze_get(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
 enum err_code api_status_get(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */
@@ -130,3 +183,58 @@ MUST_USE enum err_code api_release_describe(struct api_request *request,
 /* A release that is not here: the sentence names those that are. Returns ERR_NOT_FOUND. */
 enum err_code api_release_unknown(struct api_request *request, const char *app, const char *version,
                                   struct err *err);
+
+/* api_channel.c */
+struct api_channel {
+    char app[TOKEN_MAX + 1];
+    char channel[TOKEN_MAX + 1];
+};
+/* "app/channel"; ERR_USAGE. */
+MUST_USE enum err_code api_read_channel(const char *text, struct api_channel *ret, struct err *err);
+/* A release ("app@version") of that app that is known here. */
+MUST_USE enum err_code api_find_release(struct api_request *request, const char *app,
+                                        const char *text, struct store_release *ret,
+                                        struct err *err);
+/* api_device.c. "site/device", or "device" when only one site has it. */
+MUST_USE enum err_code api_find_device(const struct captain *captain, const char *text,
+                                       uint32_t *ret, struct err *err);
+MUST_USE enum err_code api_describe_device(struct api_request *request, const char *text,
+                                           struct device_info *ret, struct err *err);
+uint32_t api_fleet_len(const struct captain *captain);
+/* The last health of a device; an empty one when nothing is stored. */
+MUST_USE enum err_code api_device_health(struct api_request *request, uint32_t device,
+                                         struct health *ret, struct err *err);
+/* What is said of one device (labels, pins); an empty one when nothing was. */
+MUST_USE enum err_code api_device_said(struct api_request *request, const char *device,
+                                       struct device_set *ret, struct err *err);
+
+/* api_rollout_info.c. How a rollout stands, from what is in memory. */
+MUST_USE enum err_code api_rollout_describe(struct api_request *request,
+                                            const struct rollout_handle *handle,
+                                            struct rollout_info *ret, struct err *err);
+/* A gate's result in words; gate NULL text when the arena is full. */
+bool api_gate_info(struct api_request *request, const struct policy *policy,
+                   const struct gate_result *result, struct rollout_gate_info *ret);
+/* "rollout": an id, a beginning of one, a channel, or "": the only one that lives. */
+MUST_USE enum err_code api_find_rollout(struct api_request *request, const char *text,
+                                        struct rollout_handle *ret, struct err *err);
+/* api_rollout.c. The policy that a start would have: given as a file, by name, or the
+ * channel's. */
+MUST_USE enum err_code api_rollout_policy(struct api_request *request,
+                                          const struct api_channel *channel, struct policy *ret,
+                                          struct err *err);
+/* The base of a new rollout: what succeeded last. has_base false: nothing has yet. */
+struct api_base {
+    bool has_base;
+    uint8_t digest[DIGEST_BYTES];
+    struct rollout_handle live; /* id NULL: none */
+};
+MUST_USE enum err_code api_rollout_base(struct api_request *request,
+                                        const struct api_channel *channel, struct api_base *ret,
+                                        struct err *err);
+/* Whether a version stands between base and target through which every device must pass. */
+MUST_USE enum err_code api_rollout_floors(struct api_request *request, const struct policy *policy,
+                                          const struct api_base *base,
+                                          const struct store_release *target, struct err *err);
+/* A decision that nobody may take without saying why. */
+MUST_USE enum err_code api_demand_reason(const char *reason, const char *what, struct err *err);

@@ -42,6 +42,7 @@ struct captain {
     struct decisions *decisions;
     struct desired_publisher *desired;
     struct ingest *ingest;
+    struct rollouts *rollouts;
     struct api *api;
     bool ready; /* it leads the log, and the tables hold all of it */
     enum err_code exit_code;

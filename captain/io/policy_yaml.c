@@ -66,16 +66,16 @@ static const char *must_version(const char *text)
     return str_is_version(text) && strlen(text) < POLICY_NAME_MAX ? NULL : "a version";
 }
 
-/* "k=v,k!=v": what is in the values is the matter of whoever resolves it. */
+/* "k=v,k=v": devices that have all of these labels. */
 static const char *must_selector(const char *text)
 {
-    const char *must = must_plain(text);
-    if (must)
-        return must;
     for (const char *term = text; term; term = strchr(term, ',') ? strchr(term, ',') + 1 : NULL) {
-        const size_t len = strcspn(term, ",");
-        const char *equals = memchr(term, '=', len);
-        if (!equals || equals == term || (size_t)(equals - term) + 1 == len)
+        char key[POLICY_TEXT_MAX];
+        (void)snprintf(key, sizeof key, "%.*s", (int)strcspn(term, ","), term);
+        char *value = strchr(key, '=');
+        if (value)
+            *value++ = '\0';
+        if (!value || !str_is_token(key) || !str_is_version(value))
             return "KEY=VALUE, several parted by commas";
     }
     return NULL;
