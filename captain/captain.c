@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "captain/api.h"
+#include "captain/io/store/channel.h"
 #include "captain/io/store/log.h"
+#include "captain/io/store/rollout.h"
 #include "captain/projection.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
@@ -26,7 +28,7 @@ enum {
     RECONNECT_MAX_MS = 5000,
     CLOSE_FLUSH_MS = 2000,
     ROOT_ARENA_BYTES = 4 << 20,
-    CHANNEL_ARENA_BYTES = 1 << 20,
+    CHANNEL_ARENA_BYTES = 4 << 20,
 };
 #define DESIRED_VALID_MS (7 * INT64_C(86400000))
 #define DESIRED_REISSUE_MS INT64_C(86400000)
@@ -53,16 +55,78 @@ static void end_with(struct serve *serve, const struct err *err)
 
 /* Hooks of the log. */
 
-static enum err_code issue_channel(struct captain *captain, const struct log_entry *entry,
-                                   struct err *err)
+static enum err_code issue_set(struct captain *captain, const struct log_entry *entry,
+                               struct arena *arena, struct err *err)
 {
     struct channel_set set;
-    struct arena arena;
-    arena_init(&arena, CHANNEL_ARENA_BYTES);
-    enum err_code code = codec_decode(&codec_channel_set, entry->body, &arena, &set, err);
+    enum err_code code = codec_decode(&codec_channel_set, entry->body, arena, &set, err);
+    return code ? code : desired_issue(captain->desired, set.app, set.channel, entry->seq, err);
+}
+
+static enum err_code issue_rollout(struct captain *captain, const char *id, uint64_t seq,
+                                   struct arena *arena, struct err *err)
+{
+    struct store_rollout row;
+    struct store_channel channel;
+    enum err_code code = store_rollout_get(captain->db, id, arena, &row, err);
     if (code == ERR_OK)
-        code = desired_issue(captain->desired, set.app, set.channel, entry->seq, err);
-    arena_fini(&arena);
+        code = store_channel_get(captain->db, row.app, row.channel, arena, &channel, err);
+    if (code != ERR_OK)
+        return code;
+    if (channel.unsettled && channel.generation == 0 && !row.published)
+        return ERR_OK; /* it ended before it said anything */
+    return desired_issue(captain->desired, row.app, row.channel, seq, err);
+}
+
+static enum err_code issue_published(struct captain *captain, const struct log_entry *entry,
+                                     struct arena *arena, struct err *err)
+{
+    struct rollout_published published;
+    enum err_code code =
+        codec_decode(&codec_rollout_published, entry->body, arena, &published, err);
+    return code ? code : issue_rollout(captain, published.id, entry->seq, arena, err);
+}
+
+static enum err_code issue_moved(struct captain *captain, const struct log_entry *entry,
+                                 struct arena *arena, struct err *err)
+{
+    struct rollout_moved moved;
+    enum err_code code = codec_decode(&codec_rollout_moved, entry->body, arena, &moved, err);
+    if (code != ERR_OK || !moved.finished)
+        return code;
+    return issue_rollout(captain, moved.id, entry->seq, arena, err);
+}
+
+static enum err_code issue_device(struct captain *captain, const struct log_entry *entry,
+                                  struct arena *arena, struct err *err)
+{
+    struct device_set set;
+    enum err_code code = codec_decode(&codec_device_set, entry->body, arena, &set, err);
+    return code ? code : desired_devices_issue(captain->desired_devices, set.device, err);
+}
+
+/* Kinds of decisions that change what devices are told. */
+static const struct {
+    const char *kind;
+    enum err_code (*issue)(struct captain *captain, const struct log_entry *entry,
+                           struct arena *arena, struct err *err);
+} ISSUES[] = {
+    {"channel.set", issue_set},
+    {"rollout.published", issue_published},
+    {"rollout.moved", issue_moved},
+    {"device.set", issue_device},
+};
+
+static enum err_code issue(struct captain *captain, const struct log_entry *entry, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < ARRAY_LEN(ISSUES); i++) {
+        if (!str_equal(entry->kind, ISSUES[i].kind))
+            continue;
+        struct arena arena DEFER(arena_fini) = {0};
+        arena_init(&arena, CHANNEL_ARENA_BYTES);
+        code = ISSUES[i].issue(captain, entry, &arena, err);
+    }
     return code;
 }
 
@@ -86,16 +150,19 @@ static enum err_code on_apply(void *arg, const struct log_entry *entry, struct e
         code = check_root(captain, entry, err);
     if (code == ERR_OK)
         code = projection_apply(captain->db, captain->artifacts, entry, err);
-    if (code == ERR_OK && str_equal(entry->kind, "channel.set"))
-        code = issue_channel(captain, entry, err);
+    if (code == ERR_OK)
+        code = issue(captain, entry, err);
     return code;
 }
 
 static void on_committed(void *arg, const struct log_entry *entry)
 {
     struct captain *captain = arg;
-    if (str_equal(entry->kind, "channel.set"))
+    if (str_equal(entry->kind, "device.set"))
+        desired_devices_send(captain->desired_devices);
+    else
         desired_send(captain->desired);
+    rollouts_committed(captain->rollouts, entry);
     char seq[24];
     (void)snprintf(seq, sizeof seq, "%" PRIu64, entry->seq);
     struct log_field fields[] = {
@@ -173,6 +240,8 @@ static void on_ready(void *arg)
         return;
     }
     desired_connected(captain->desired);
+    desired_devices_connected(captain->desired_devices);
+    rollouts_connected(captain->rollouts);
     ingest_connected(captain->ingest);
     if (root_seq > 0)
         tell_ready(serve);
@@ -236,6 +305,7 @@ static void on_turn_end(void *arg)
         (void)err_wrap(&err, "captain.db");
         end_with(serve, &err);
     }
+    rollouts_turn_end(captain->rollouts);
     int64_t now_ms = loop_now_ms(captain->loop);
     if (serve->watchdog_ms > 0 && now_ms - serve->fed_ms >= serve->watchdog_ms / 2) {
         serve->fed_ms = now_ms;
@@ -330,9 +400,40 @@ static enum err_code open_log(struct serve *serve, struct err *err)
     enum err_code code = desired_open(captain->loop, captain->bus, captain->db, &captain->keys,
                                       &desired, &captain->desired, err);
     if (code == ERR_OK)
+        code = desired_devices_open(captain->loop, captain->bus, captain->db, &captain->keys,
+                                    &desired, &captain->desired_devices, err);
+    if (code == ERR_OK)
         code = decisions_open(captain->loop, captain->bus, captain->db, captain->holder,
                               serve->folder, &hooks, &captain->decisions, err);
     return code;
+}
+
+static void hear_event(void *arg, uint32_t device, const struct event *event)
+{
+    rollouts_event(arg, device, event);
+}
+
+static void hear_health(void *arg, uint32_t device, const struct health *health)
+{
+    rollouts_health(arg, device, health);
+}
+
+static void hear_rolled_back(void *arg)
+{
+    rollouts_rolled_back(arg);
+}
+
+static enum err_code open_rollouts(struct captain *captain, struct err *err)
+{
+    const struct rollouts_parts parts = {captain->loop,  captain->bus,       captain->db,
+                                         captain->fleet, captain->decisions, captain->holder};
+    enum err_code code = rollouts_open(&parts, &captain->rollouts, err);
+    if (code != ERR_OK)
+        return code;
+    const struct ingest_hooks hooks = {hear_event, hear_health, hear_rolled_back,
+                                       captain->rollouts};
+    ingest_watch(captain->ingest, &hooks);
+    return ERR_OK;
 }
 
 static enum err_code open_edges(struct serve *serve, struct err *err)
@@ -341,6 +442,8 @@ static enum err_code open_edges(struct serve *serve, struct err *err)
     captain->fleet = fleet_new(captain->options.devices_max, captain->options.online_ms);
     enum err_code code = ingest_open(captain->loop, captain->bus, captain->db, captain->fleet,
                                      captain->options.flush_ms, &captain->ingest, err);
+    if (code == ERR_OK)
+        code = open_rollouts(captain, err);
     if (code == ERR_OK)
         code = api_open(captain, &captain->api, err);
     return code;
@@ -388,6 +491,8 @@ static void close_all(struct serve *serve)
     bus_close(captain->bus, CLOSE_FLUSH_MS);
     api_close(captain->api);
     ingest_close(captain->ingest);
+    rollouts_close(captain->rollouts);
+    desired_devices_close(captain->desired_devices);
     desired_close(captain->desired);
     fleet_free(captain->fleet);
     loop_close(captain->loop);

@@ -8,10 +8,12 @@
 #include "captain/core/fleet.h"
 #include "captain/decision.h"
 #include "captain/desired.h"
+#include "captain/desired_device.h"
 #include "captain/ingest.h"
 #include "captain/io/artifact.h"
 #include "captain/io/http.h"
 #include "captain/keys.h"
+#include "captain/rollouts.h"
 
 struct captain_options {
     const char *folder;     /* state: captain.db, keys/, artifact/, release/, root.dsse, captain.lock */
@@ -41,6 +43,7 @@ struct captain {
     struct http_server *http;
     struct decisions *decisions;
     struct desired_publisher *desired;
+    struct desired_devices *desired_devices;
     struct ingest *ingest;
     struct rollouts *rollouts;
     struct api *api;

@@ -5,9 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "captain/desired_private.h"
 #include "captain/io/store/channel.h"
-#include "captain/io/store/release.h"
-#include "common/base/cohort.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -39,10 +38,8 @@ struct desired_publisher {
     struct loop *loop;
     struct bus *bus;
     struct db *db;
-    const struct keys *keys;
-    char tenant[TOKEN_MAX + 1];
-    char store_url[256];
-    int64_t valid_ms, reissue_ms;
+    struct desired_signer signer;
+    int64_t reissue_ms;
     struct flight *flights;
     size_t flights_len;
     struct loop_timer clear, retry, look;
@@ -105,75 +102,12 @@ static void subject_of(const char *app, const char *channel, char ret[static BUS
 
 /* Issuing. */
 
-static enum err_code fill_document(struct desired_publisher *p, const struct store_channel *channel,
-                                   struct arena *arena, struct desired *document, struct err *err)
-{
-    struct store_release target;
-    struct store_release base;
-    enum err_code code = store_release_get(p->db, channel->digest, arena, &target, err);
-    if (code == ERR_OK && channel->has_base)
-        code = store_release_get(p->db, channel->base_digest, arena, &base, err);
-    if (code != ERR_OK)
-        return code;
-    document->release_digest = bytes_of(channel->digest, DIGEST_BYTES);
-    document->release_sequence = target.sequence;
-    document->release_version = target.version;
-    if (channel->has_base) {
-        document->base_digest = bytes_of(channel->base_digest, DIGEST_BYTES);
-        document->base_sequence = base.sequence;
-        document->base_version = base.version;
-    }
-    return ERR_OK;
-}
-
-static enum err_code seal_document(struct desired_publisher *p, const struct desired *document,
-                                   struct arena *arena, struct bytes *ret, struct err *err)
-{
-    struct bytes payload;
-    enum err_code code = codec_encode(&codec_desired, document, arena, &payload, err);
-    if (code == ERR_OK)
-        code = sign_seal(SIGN_TYPE_DESIRED, payload, &p->keys->desired, 1, arena, ret, err);
-    return code;
-}
-
-static enum err_code issue(struct desired_publisher *p, const char *app, const char *name,
-                           uint64_t decision, struct arena *arena, struct err *err)
-{
-    struct store_channel channel;
-    struct bytes envelope;
-    const char *stores[] = {p->store_url};
-    struct cohort everyone = {.cut = COHORT_CUT_ALL};
-    int64_t now_ms = clock_unix_ms();
-    enum err_code code = store_channel_get(p->db, app, name, arena, &channel, err);
-    if (code != ERR_OK)
-        return code;
-    uint64_t generation = channel.generation + 1;
-    if (now_ms > 0 && generation < (uint64_t)now_ms)
-        generation = (uint64_t)now_ms;
-    struct desired document = {.tenant = p->tenant,
-                               .app = app,
-                               .channel = name,
-                               .generation = generation,
-                               .issued_ms = now_ms,
-                               .expires_ms = now_ms + p->valid_ms,
-                               .cohort = &everyone,
-                               .stores = stores,
-                               .stores_len = 1,
-                               .decision = decision};
-    code = fill_document(p, &channel, arena, &document, err);
-    if (code == ERR_OK)
-        code = seal_document(p, &document, arena, &envelope, err);
-    if (code == ERR_OK)
-        code = store_channel_issued(p->db, app, name, generation, now_ms, envelope, err);
-    return code;
-}
-
 enum err_code desired_issue(struct desired_publisher *publisher, const char *app,
                             const char *channel, uint64_t decision, struct err *err)
 {
     struct arena arena;
     arena_init(&arena, ISSUE_ARENA_BYTES);
-    enum err_code code = issue(publisher, app, channel, decision, &arena, err);
+    enum err_code code = desired_document(&publisher->signer, app, channel, decision, &arena, err);
     arena_fini(&arena);
     return code == ERR_OK ? ERR_OK : err_wrap(err, "issuing channel %s/%s", app, channel);
 }
@@ -309,8 +243,8 @@ static bool read_document(struct desired_publisher *p, struct bytes envelope, st
                           struct desired *ret)
 {
     struct bytes payload;
-    struct sign_role role = {(const uint8_t(*)[SIGN_PUBLIC_BYTES])p->keys->desired.public_key, 1,
-                             1};
+    struct sign_role role = {
+        (const uint8_t(*)[SIGN_PUBLIC_BYTES])p->signer.keys->desired.public_key, 1, 1};
     return envelope.len > 0 &&
            sign_open(SIGN_TYPE_DESIRED, SIGN_DESIRED_MAX_BYTES, envelope, &role, arena, &payload,
                      NULL) == ERR_OK &&
@@ -324,11 +258,14 @@ static bool is_stale(struct desired_publisher *p, const struct store_channel *ch
 {
     struct arena arena;
     struct desired document;
-    if (channel->issued_ms + p->reissue_ms <= now_ms || channel->issued_ms > now_ms + p->valid_ms)
+    if (channel->unsettled && channel->generation == 0)
+        return false; /* no rollout of it has sent anything yet */
+    if (channel->issued_ms + p->reissue_ms <= now_ms ||
+        channel->issued_ms > now_ms + p->signer.valid_ms)
         return true;
     arena_init(&arena, ISSUE_ARENA_BYTES);
     bool fresh = read_document(p, channel->desired, &arena, &document) &&
-                 document.stores_len == 1 && str_equal(document.stores[0], p->store_url);
+                 document.stores_len == 1 && str_equal(document.stores[0], p->signer.store_url);
     arena_fini(&arena);
     return !fresh;
 }
@@ -393,6 +330,8 @@ static enum err_code mark_again(struct desired_publisher *p, const char *app, co
     enum err_code code = store_channel_get(p->db, app, name, arena, &channel, err);
     if (code != ERR_OK || bytes_equal(channel.desired, there))
         return code;
+    if (channel.generation == 0)
+        return ERR_OK; /* nothing has been issued yet */
     bool above = read_document(p, there, arena, &document) && str_equal(document.app, app) &&
                  str_equal(document.channel, name) && document.generation >= channel.generation;
     uint64_t generation = above ? document.generation : channel.generation;
@@ -513,12 +452,12 @@ enum err_code desired_open(struct loop *loop, struct bus *bus, struct db *db,
     struct desired_publisher *p = mem_new(1, sizeof *p);
     p->loop = loop;
     p->bus = bus;
-    p->db = db;
-    p->keys = keys;
-    p->valid_ms = options->valid_ms;
+    p->db = p->signer.db = db;
+    p->signer.keys = keys;
+    p->signer.valid_ms = options->valid_ms;
     p->reissue_ms = options->reissue_ms;
-    if (str_copy(p->tenant, sizeof p->tenant, options->tenant) != ERR_OK ||
-        str_copy(p->store_url, sizeof p->store_url, options->store_url) != ERR_OK) {
+    if (str_copy(p->signer.tenant, sizeof p->signer.tenant, options->tenant) != ERR_OK ||
+        str_copy(p->signer.store_url, sizeof p->signer.store_url, options->store_url) != ERR_OK) {
         free_all(p);
         return err_set(err, ERR_SIZE, "the name of the tenant or the store's URL is too long");
     }

@@ -135,8 +135,12 @@ static uint64_t content_of(const struct health *health)
         hash = hash_bytes_of(hash_bytes_of(hash_text(hash, app->reason), app->digest),
                              app->desired_digest);
         hash = rng_hash(hash, numbers, sizeof numbers);
+        hash = hash_text(hash_text(hash, app->rollout), app->waiting);
+        hash = hash_text(hash, app->pinned ? "pinned" : "");
     }
-    return hash;
+    for (size_t i = 0; i < health->labels_len; i++)
+        hash = hash_text(hash_text(hash, health->labels[i].key), health->labels[i].value);
+    return hash_text(hash, health->hardware);
 }
 
 static void note_changed(struct ingest *ingest, uint32_t device, struct bytes health)
@@ -205,6 +209,8 @@ static void on_health(void *arg, const struct bus_message *message)
     at->content = content;
     (void)ingest_idle_at(ingest, device);
     note_behind(ingest, device, &health);
+    if (ingest->hooks.health)
+        ingest->hooks.health(ingest->hooks.arg, device, &health);
 }
 
 /* Telemetry. */
@@ -378,6 +384,11 @@ enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db, str
     loop_on_turn_end(loop, ingest_turn_end, ingest);
     *ret = ingest;
     return ERR_OK;
+}
+
+void ingest_watch(struct ingest *ingest, const struct ingest_hooks *hooks)
+{
+    ingest->hooks = *hooks;
 }
 
 void ingest_close(struct ingest *ingest)

@@ -10,6 +10,7 @@
 #include "captain/core/fleet.h"
 #include "common/bus.h"
 #include "common/db.h"
+#include "proto/messages.h"
 
 struct ingest;
 
@@ -23,6 +24,17 @@ struct ingest_counts {
 /* Subscribes health.*.* and telemetry.*.* (so before bus_start) and loads the fleet from the tables. */
 MUST_USE enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db, struct fleet *fleet,
                                    int64_t flush_ms, struct ingest **ret, struct err *err);
+/* Who wants to know what devices said. event: stored for the first time, in the transaction that stores it;
+ * health: each message that could be read; rolled_back: that transaction was thrown away, and its events come
+ * again. Each may be NULL. */
+struct ingest_hooks {
+    void (*event)(void *arg, uint32_t device, const struct event *event);
+    void (*health)(void *arg, uint32_t device, const struct health *health);
+    void (*rolled_back)(void *arg);
+    void *arg;
+};
+void ingest_watch(struct ingest *ingest, const struct ingest_hooks *hooks);
+
 /* Writes what is pending (commits). NULL is fine. */
 void ingest_close(struct ingest *ingest);
 /* On ready: ensures the stream EVENTS and consumes it. */

@@ -70,6 +70,7 @@ struct ingest {
     struct fleet *fleet;
     int64_t flush_ms;
     struct ingest_counts counts;
+    struct ingest_hooks hooks;
     struct arena arena; /* of the message at hand */
     uint32_t garbage_hour;
 

@@ -140,6 +140,8 @@ static MUST_USE enum err_code write_events(struct ingest *ingest, struct err *er
         if (code != ERR_OK)
             return code;
         entry->stored = result == STORE_EVENT_STORED;
+        if (entry->stored && ingest->hooks.event)
+            ingest->hooks.event(ingest->hooks.arg, entry->device, &entry->event);
     }
     return ERR_OK;
 }
@@ -237,6 +239,8 @@ static void retry_due(void *arg)
 static void write_failed(struct ingest *ingest, const struct err *err)
 {
     db_rollback(ingest->db);
+    if (ingest->hooks.rolled_back)
+        ingest->hooks.rolled_back(ingest->hooks.arg);
     for (uint32_t i = 0; i < ingest->added_len; i++)
         ingest->devices[ingest->added[i]].id = 0;
     if (ingest->events_seen != ingest->events_saved) {

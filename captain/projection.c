@@ -5,6 +5,7 @@
 
 #include "captain/io/store/channel.h"
 #include "captain/io/store/release.h"
+#include "captain/projection_private.h"
 #include "common/base/mem.h"
 #include "common/hash.h"
 #include "proto/codec.h"
@@ -12,14 +13,7 @@
 /* A release decoded has many small things beside its bytes. */
 enum { PROJECTION_ARENA_BYTES = 16 << 20 };
 
-struct context {
-    struct db *db;
-    struct artifacts *artifacts;
-    const struct log_entry *entry;
-    struct arena arena;
-};
-
-static enum err_code apply_nothing(struct context *context, struct err *err)
+static enum err_code apply_nothing(struct projection *context, struct err *err)
 {
     struct captain_started started;
     return codec_decode(&codec_captain_started, context->entry->body, &context->arena, &started,
@@ -27,7 +21,7 @@ static enum err_code apply_nothing(struct context *context, struct err *err)
 }
 
 /* The root lives in keys/; the log keeps it for the audit and for a new folder. */
-static enum err_code apply_root(struct context *context, struct err *err)
+static enum err_code apply_root(struct projection *context, struct err *err)
 {
     struct envelope envelope;
     struct root root;
@@ -46,7 +40,7 @@ static uint64_t size_of(const struct release *release)
     return sum > INT64_MAX ? INT64_MAX : sum;
 }
 
-static enum err_code add_release(struct context *context, const struct release_created *created,
+static enum err_code add_release(struct projection *context, const struct release_created *created,
                                  const struct release *release, struct err *err)
 {
     struct store_release row = {.app = release->app,
@@ -64,7 +58,7 @@ static enum err_code add_release(struct context *context, const struct release_c
     return code;
 }
 
-static enum err_code apply_release(struct context *context, struct err *err)
+static enum err_code apply_release(struct projection *context, struct err *err)
 {
     struct release_created created;
     struct envelope envelope;
@@ -85,9 +79,8 @@ static enum err_code apply_release(struct context *context, struct err *err)
     return add_release(context, &created, &release, err);
 }
 
-/* A channel points to a release of its own app that the log has brought before. */
-static enum err_code check_release(struct context *context, const char *app, struct bytes digest,
-                                   struct err *err)
+enum err_code projection_check_release(struct projection *context, const char *app,
+                                       struct bytes digest, struct err *err)
 {
     struct store_release release;
     enum err_code code = store_release_get(context->db, digest.ptr, &context->arena, &release, err);
@@ -97,15 +90,15 @@ static enum err_code check_release(struct context *context, const char *app, str
     return code;
 }
 
-static enum err_code apply_channel(struct context *context, struct err *err)
+static enum err_code apply_channel(struct projection *context, struct err *err)
 {
     struct channel_set set;
     enum err_code code =
         codec_decode(&codec_channel_set, context->entry->body, &context->arena, &set, err);
     if (code == ERR_OK)
-        code = check_release(context, set.app, set.digest, err);
+        code = projection_check_release(context, set.app, set.digest, err);
     if (code == ERR_OK && set.base_digest.len > 0)
-        code = check_release(context, set.app, set.base_digest, err);
+        code = projection_check_release(context, set.app, set.base_digest, err);
     if (code != ERR_OK)
         return code;
     struct store_channel row = {.app = set.app,
@@ -123,18 +116,28 @@ static enum err_code apply_channel(struct context *context, struct err *err)
 
 static const struct {
     const char *kind;
-    enum err_code (*apply)(struct context *context, struct err *err);
+    enum err_code (*apply)(struct projection *context, struct err *err);
 } KINDS[] = {
     {"captain.started", apply_nothing},
     {"root.created", apply_root},
     {"release.created", apply_release},
     {"channel.set", apply_channel},
+    {"channel.policy", projection_policy},
+    {"rollout.started", projection_started},
+    {"rollout.command", projection_command},
+    {"rollout.published", projection_published},
+    {"rollout.verdict", projection_verdict},
+    {"rollout.moved", projection_moved},
+    {"rollout.device", projection_rollout_device},
+    {"fleet.frozen", projection_freeze},
+    {"fleet.thawed", projection_freeze},
+    {"device.set", projection_device_set},
 };
 
 enum err_code projection_apply(struct db *db, struct artifacts *artifacts,
                                const struct log_entry *entry, struct err *err)
 {
-    struct context context = {.db = db, .artifacts = artifacts, .entry = entry};
+    struct projection context = {.db = db, .artifacts = artifacts, .entry = entry};
     for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
         if (!str_equal(entry->kind, KINDS[i].kind))
             continue;

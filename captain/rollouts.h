@@ -18,7 +18,6 @@
 #include "captain/core/history.h"
 #include "captain/core/rollout.h"
 #include "captain/decision.h"
-#include "captain/desired.h"
 #include "proto/messages_rollout.h"
 
 enum { ROLLOUTS_LIVE_MAX = 256 };
@@ -31,7 +30,7 @@ struct rollouts_parts {
     struct db *db;
     struct fleet *fleet;
     struct decisions *decisions;
-    struct desired_publisher *desired;
+    const char *holder; /* "host:pid", the actor of what captain decides */
 };
 
 /* Subscribes lease.*.* (before bus_start); loads and replays what lives. */
@@ -47,7 +46,9 @@ void rollouts_committed(struct rollouts *rollouts, const struct log_entry *entry
  * again after silence or for the first time. device is the fleet's number. */
 void rollouts_event(struct rollouts *rollouts, uint32_t device, const struct event *event);
 void rollouts_health(struct rollouts *rollouts, uint32_t device, const struct health *health);
-/* At the end of each turn: after the commit does what the inputs of this turn asked for. */
+/* The open transaction was thrown away, and with it the inputs of this turn. */
+void rollouts_rolled_back(struct rollouts *rollouts);
+/* At the end of each turn: commits what is open, then does what the inputs of this turn asked for. */
 void rollouts_turn_end(struct rollouts *rollouts);
 
 /* One live or ended rollout for reading. Borrowed until the next turn. */
@@ -63,6 +64,10 @@ struct rollout_handle {
     uint32_t members_len;
     const uint32_t *members; /* fleet's device number of each member */
 };
+/* Called after a turn in which a rollout changed, at most 4 times a second for each. */
+typedef void (*rollouts_change_fn)(void *arg, const struct rollout_handle *handle);
+void rollouts_on_change(struct rollouts *rollouts, rollouts_change_fn fn, void *arg);
+
 /* id, a prefix of it that names one, or "app/channel" (its newest). An ended one is replayed from its stored
  * inputs (kept for a while). ERR_NOT_FOUND, ERR_CONFLICT (ambiguous) with a sentence. */
 MUST_USE enum err_code rollouts_find(struct rollouts *rollouts, const char *text,

@@ -117,12 +117,11 @@ enum err_code store_device_set_get(struct db *db, const char *device, struct are
     return ERR_OK;
 }
 
-enum err_code store_device_set_list(struct db *db, bool unsent, struct arena *arena,
-                                    struct store_device_set **ret, size_t *ret_len, struct err *err)
+static enum err_code list_sets(struct db *db, struct db_stmt *stmt, struct arena *arena,
+                               struct store_device_set **ret, size_t *ret_len, struct err *err)
 {
-    struct store_row row = {.arena = arena};
+    struct store_row row = {.stmt = stmt, .arena = arena};
     struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_device_set)};
-    row.stmt = db_stmt(db, unsent ? SQL_DEVICE_SET_LIST_UNSENT : SQL_DEVICE_SET_LIST, "");
     while (db_row(db, row.stmt, err)) {
         struct store_device_set *item = row.failed ? NULL : store_rows_add(&rows);
         if (item)
@@ -136,6 +135,26 @@ enum err_code store_device_set_list(struct db *db, bool unsent, struct arena *ar
     *ret = rows.items;
     *ret_len = rows.len;
     return ERR_OK;
+}
+
+enum err_code store_device_set_list(struct db *db, bool unsent, struct arena *arena,
+                                    struct store_device_set **ret, size_t *ret_len, struct err *err)
+{
+    const char *sql = unsent ? SQL_DEVICE_SET_LIST_UNSENT : SQL_DEVICE_SET_LIST;
+    return list_sets(db, db_stmt(db, sql, ""), arena, ret, ret_len, err);
+}
+
+enum err_code store_device_set_stale(struct db *db, int64_t before_ms, struct arena *arena,
+                                     struct store_device_set **ret, size_t *ret_len,
+                                     struct err *err)
+{
+    return list_sets(db, db_stmt(db, SQL_DEVICE_SET_LIST_STALE, "i", before_ms), arena, ret,
+                     ret_len, err);
+}
+
+enum err_code store_device_set_unsent(struct db *db, struct err *err)
+{
+    return db_run(db, db_stmt(db, SQL_DEVICE_SET_UNSENT, ""), err);
 }
 
 enum err_code store_device_set_issued(struct db *db, const char *device, uint64_t generation,

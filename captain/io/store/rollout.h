@@ -90,7 +90,7 @@ struct store_device_set {
 /* ERR_NOT_FOUND. */
 MUST_USE enum err_code store_device_set_row(struct db *db, const char *device, struct arena *arena,
                                             struct store_device_set *ret, struct err *err);
-/* By name. unsent: only those that the stream has not acknowledged. */
+/* By name. unsent: only those that the stream has not acknowledged, at most 512. */
 MUST_USE enum err_code store_device_set_list(struct db *db, bool unsent, struct arena *arena,
                                              struct store_device_set **ret, size_t *ret_len,
                                              struct err *err);
@@ -99,3 +99,9 @@ MUST_USE enum err_code store_device_set_issued(struct db *db, const char *device
                                                struct bytes desired, struct err *err);
 MUST_USE enum err_code store_device_set_sent(struct db *db, const char *device, uint64_t generation,
                                              struct err *err);
+/* At most 512 of those issued before. */
+MUST_USE enum err_code store_device_set_stale(struct db *db, int64_t before_ms, struct arena *arena,
+                                              struct store_device_set **ret, size_t *ret_len,
+                                              struct err *err);
+/* The stream may have lost them all. */
+MUST_USE enum err_code store_device_set_unsent(struct db *db, struct err *err);

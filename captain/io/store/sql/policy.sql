@@ -27,10 +27,17 @@ SELECT device, body, decision, generation, issued_ms, desired, unsent FROM devic
 
 -- name: device_set_list_unsent
 SELECT device, body, decision, generation, issued_ms, desired, unsent
-FROM device_set WHERE unsent = 1 ORDER BY device
+FROM device_set WHERE unsent = 1 ORDER BY device LIMIT 512
 
 -- name: device_set_issued
 UPDATE device_set SET generation = ?2, issued_ms = ?3, desired = ?4, unsent = 1 WHERE device = ?1
 
 -- name: device_set_sent
 UPDATE device_set SET unsent = 0 WHERE device = ?1 AND generation = ?2
+
+-- name: device_set_unsent
+UPDATE device_set SET unsent = 1 WHERE desired IS NOT NULL
+
+-- name: device_set_list_stale
+SELECT device, body, decision, generation, issued_ms, desired, unsent
+FROM device_set WHERE issued_ms < ?1 ORDER BY device LIMIT 512

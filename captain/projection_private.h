@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Shared by projection.c (the log, releases, channels) and projection_rollout.c; no one else's.
+ */
+#pragma once
+
+#include "captain/projection.h"
+
+struct projection {
+    struct db *db;
+    struct artifacts *artifacts;
+    const struct log_entry *entry;
+    struct arena arena;
+};
+
+/* A channel points to a release of its own app that the log has brought before. */
+MUST_USE enum err_code projection_check_release(struct projection *projection, const char *app,
+                                                struct bytes digest, struct err *err);
+
+/* projection_rollout.c */
+enum err_code projection_started(struct projection *projection, struct err *err);
+enum err_code projection_command(struct projection *projection, struct err *err);
+enum err_code projection_published(struct projection *projection, struct err *err);
+enum err_code projection_verdict(struct projection *projection, struct err *err);
+enum err_code projection_moved(struct projection *projection, struct err *err);
+enum err_code projection_rollout_device(struct projection *projection, struct err *err);
+enum err_code projection_policy(struct projection *projection, struct err *err);
+enum err_code projection_freeze(struct projection *projection, struct err *err);
+enum err_code projection_device_set(struct projection *projection, struct err *err);
