@@ -7,6 +7,9 @@
 
 #include "agent/app.h"
 #include "agent/app_events.h"
+#include "agent/device.h"
+#include "agent/io/deadman_timer.h"
+#include "agent/io/folder_lock.h"
 #include "agent/io/telemetry.h"
 #include "agent/link.h"
 #include "common/base/mem.h"
@@ -17,6 +20,7 @@
 
 enum {
     AGENT_PATH_MAX = 1200,
+    BEAT_MIN_MS = 1000,     /* between two bytes to the parent */
     ROUNDS_MAX = 16,        /* of looking and acting in one turn; the rest waits for the next */
     COMMIT_RETRY_MS = 5000, /* a disk that takes nothing is asked this often */
     FLUSH_MS = 1000,
@@ -24,16 +28,19 @@ enum {
 
 struct agent {
     const struct config *config;
+    const struct supervisor_link *parent; /* NULL: none */
     struct loop *loop;
     int lock_fd;
     struct agent_store *store;
     struct trust *trust;
     struct rng rng;
+    struct device *device;
     struct app *apps[CONFIG_APPS_MAX];
     struct link *link;
     struct app_events events;
     struct telemetry_reader telemetry;
-    struct loop_timer watchdog, again;
+    struct loop_timer watchdog, again, beat;
+    int64_t beat_ms; /* the last */
     bool ending;
 };
 
@@ -42,6 +49,8 @@ struct agent {
 static enum err_code store_all(struct agent *agent, struct err *err)
 {
     enum err_code code = app_events_store(&agent->events, agent->store, err);
+    if (code == ERR_OK)
+        code = device_store(agent->device, err);
     for (size_t i = 0; code == ERR_OK && i < agent->config->apps_len; i++)
         code = app_store(agent->apps[i], err);
     struct err commit_err;
@@ -54,6 +63,7 @@ static enum err_code store_all(struct agent *agent, struct err *err)
     if (code != ERR_OK)
         return code;
     app_events_clear(&agent->events);
+    device_stored(agent->device);
     for (size_t i = 0; i < agent->config->apps_len; i++)
         app_stored(agent->apps[i]);
     return ERR_OK;
@@ -94,6 +104,30 @@ static bool all_down(const struct agent *agent)
     return true;
 }
 
+/* A pipe that is full holds enough to be heard. */
+static void tell_parent(const struct agent *agent, enum supervisor_word word)
+{
+    char byte = (char)word;
+    if (agent->parent)
+        (void)!write(agent->parent->pipe_fd, &byte, 1);
+}
+
+static void on_beat(void *arg)
+{
+    struct agent *agent = arg;
+    loop_timer_at(agent->loop, &agent->beat, loop_now_ms(agent->loop) + agent->parent->beat_ms,
+                  on_beat, agent); /* the end of this turn says it */
+}
+
+static void beat(struct agent *agent)
+{
+    int64_t now_ms = loop_now_ms(agent->loop);
+    if (!agent->parent || now_ms - agent->beat_ms < BEAT_MIN_MS)
+        return;
+    agent->beat_ms = now_ms;
+    tell_parent(agent, SUPERVISOR_ALIVE);
+}
+
 static void on_turn_end(void *arg)
 {
     struct agent *agent = arg;
@@ -106,6 +140,7 @@ static void on_turn_end(void *arg)
     }
     if (agent->ending && all_down(agent))
         loop_stop(agent->loop);
+    beat(agent);
     notify_watchdog();
 }
 
@@ -118,10 +153,26 @@ static void on_watchdog(void *arg)
 
 /* ---- what the link asks and brings ---- */
 
+static void on_device(struct agent *agent, struct bytes envelope)
+{
+    struct err err;
+    bool changed = device_desired(agent->device, envelope, &err);
+    if (err.code != ERR_OK) {
+        struct event event = {
+            .kind = EVENT_KIND_DESIRED_REJECTED, .code = (uint32_t)err.code, .text = err.text};
+        log_err("what is said of this device is rejected", &err);
+        app_events_add(&agent->events, &event);
+    }
+    for (size_t i = 0; changed && i < agent->config->apps_len; i++)
+        app_device_changed(agent->apps[i]);
+}
+
 static void on_desired(void *arg, size_t app, struct bytes envelope)
 {
     struct agent *agent = arg;
-    if (!agent->ending)
+    if (!agent->ending && app == LINK_DEVICE)
+        on_device(agent, envelope);
+    else if (!agent->ending)
         app_desired(agent->apps[app], envelope);
 }
 
@@ -168,6 +219,29 @@ static void on_change(void *arg)
         link_changed(agent->link);
 }
 
+static enum err_code on_ask(void *arg, const struct lease_request *request, app_lease_fn fn,
+                            void *app, struct err *err)
+{
+    struct agent *agent = arg;
+    return link_ask(agent->link, request, fn, app, err);
+}
+
+static void on_give_back(void *arg, const struct lease_request *request)
+{
+    struct agent *agent = arg;
+    link_give_back(agent->link, request);
+}
+
+static void on_deadman(void *arg, const char *app, const struct release_dir *dir, int64_t window_ms)
+{
+    struct agent *agent = arg;
+    tell_parent(agent, SUPERVISOR_DEADMAN);
+    if (window_ms > 0)
+        deadman_timer_arm(agent->loop, app, dir->path, window_ms);
+    else if (window_ms == 0)
+        deadman_timer_disarm(agent->loop, app);
+}
+
 /* ---- from start to end ---- */
 
 static void on_terminate(void *arg)
@@ -184,13 +258,10 @@ static void on_terminate(void *arg)
 
 static enum err_code take_folder(struct agent *agent, struct err *err)
 {
-    char path[AGENT_PATH_MAX], holder[64];
-    (void)snprintf(path, sizeof path, "%s/lock", agent->config->folder);
-    (void)snprintf(holder, sizeof holder, "captain-agent, process %d", (int)getpid());
-    enum err_code code = file_make_dirs(agent->config->folder, 0700, err);
-    if (code == ERR_OK && (code = file_lock(path, holder, &agent->lock_fd, err)) != ERR_OK)
-        return err_wrap(err, "folder %s", agent->config->folder);
-    return code;
+    if (!agent->parent)
+        return folder_lock_take(agent->config->folder, &agent->lock_fd, err);
+    agent->lock_fd = agent->parent->lock_fd;
+    return ERR_OK;
 }
 
 static enum err_code open_store(struct agent *agent, struct err *err)
@@ -210,10 +281,14 @@ static enum err_code open_apps(struct agent *agent, struct err *err)
             .loop = agent->loop,
             .store = agent->store,
             .trust = agent->trust,
+            .device = agent->device,
             .config = agent->config,
             .app = &agent->config->apps[i],
             .rng = &agent->rng,
             .on_change = on_change,
+            .ask = on_ask,
+            .give_back = on_give_back,
+            .on_deadman = on_deadman,
             .arg = agent,
         };
         enum err_code code = app_open(&options, &agent->apps[i], err);
@@ -249,7 +324,9 @@ static enum err_code open_all(struct agent *agent, struct err *err)
     clock_random(&seed, sizeof seed);
     rng_seed(&agent->rng, seed);
     if ((code = take_folder(agent, err)) || (code = loop_open(&agent->loop, err)) ||
-        (code = open_store(agent, err)) || (code = open_apps(agent, err)))
+        (code = open_store(agent, err)) ||
+        (code = device_open(agent->config, agent->store, agent->trust, &agent->device, err)) ||
+        (code = open_apps(agent, err)))
         return code;
     say_started(agent);
     return open_link(agent, err);
@@ -262,6 +339,7 @@ static void close_all(struct agent *agent)
     for (size_t i = 0; i < CONFIG_APPS_MAX; i++)
         app_close(agent->apps[i]);
     app_events_clear(&agent->events);
+    device_close(agent->device);
     trust_close(agent->trust);
     agent_store_close(agent->store);
     loop_close(agent->loop);
@@ -269,9 +347,11 @@ static void close_all(struct agent *agent)
         (void)close(agent->lock_fd);
 }
 
-enum err_code agent_run(const struct config *config, struct err *err)
+enum err_code agent_run(const struct config *config, const struct supervisor_link *parent,
+                        struct err *err)
 {
-    struct agent agent = {.config = config, .lock_fd = -1};
+    struct agent agent = {
+        .config = config, .parent = parent, .lock_fd = -1, .beat_ms = -BEAT_MIN_MS};
     enum err_code code = open_all(&agent, err);
     if (code == ERR_OK) {
         log_write(LOG_LEVEL_INFO, "captain-agent %s runs as %s/%s", CAPTAIN_VERSION, config->site,
@@ -282,6 +362,9 @@ enum err_code agent_run(const struct config *config, struct err *err)
                       &agent); /* the first turn, without any news */
         if (notify_watchdog_interval_ms() > 0)
             on_watchdog(&agent);
+        if (parent)
+            on_beat(&agent);
+        tell_parent(&agent, SUPERVISOR_READY);
         notify_ready();
         loop_run(agent.loop);
     }

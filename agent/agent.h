@@ -7,7 +7,10 @@
 #pragma once
 
 #include "agent/config.h"
+#include "agent/supervisor.h"
 
-/* Runs until SIGINT or SIGTERM, then stops the services and returns. A folder that another agent
- * uses is ERR_CONFLICT naming it. */
-MUST_USE enum err_code agent_run(const struct config *config, struct err *err);
+/* Runs until SIGINT or SIGTERM, then stops the services and returns. parent is NULL where nobody
+ * supervises it: then it takes the folder itself, and one that another agent uses is ERR_CONFLICT
+ * naming it. */
+MUST_USE enum err_code agent_run(const struct config *config, const struct supervisor_link *parent,
+                                 struct err *err);

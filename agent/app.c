@@ -61,12 +61,42 @@ static void log_move(const struct app *app, const struct lifecycle_effects *effe
              effects->why);
 }
 
+/* What fails before the switch is no fault of what comes; the way back has its own past. */
+static void note_baseline(struct app *app)
+{
+    enum lifecycle_state state = app->row.lifecycle.state;
+    if (state == LIFECYCLE_STOPPING)
+        app_checks_failing(app->checks, app->row.excused, sizeof app->row.excused);
+    else if (state == LIFECYCLE_RESTORING)
+        app->row.excused[0] = '\0';
+}
+
+/* A failure that was told as the end of the attempt makes the next try another one. */
+static bool is_told_as_final(enum err_code code)
+{
+    return code != ERR_OK && !app_is_patience(code);
+}
+
+static void number_attempts(struct app *app, const struct lifecycle_effects *effects)
+{
+    enum lifecycle_state state = app->row.lifecycle.state;
+    bool again = effects->from == LIFECYCLE_WAITING && state == LIFECYCLE_FETCHING;
+    if (effects->return_lease)
+        app_return_lease(app);
+    if (effects->new_attempt)
+        app_number_attempt(app);
+    else if (again && app->row.rollout[0] && is_told_as_final(app->row.lifecycle.reason_code))
+        app->row.attempt_number++;
+    if (state == LIFECYCLE_STARTING)
+        app->asking = (struct asking){.silent_ms = -1}; /* used */
+}
+
 static void take_move(struct app *app, const struct lifecycle_effects *effects)
 {
     enum lifecycle_state state = app->row.lifecycle.state;
     app->row_dirty = true;
-    if (effects->new_attempt)
-        clock_ulid(app->row.attempt);
+    number_attempts(app, effects);
+    note_baseline(app);
     if (state == LIFECYCLE_RETREATING)
         app_note_failure(app, effects->why);
     if (effects->report != LIFECYCLE_REPORT_NONE)
@@ -104,10 +134,16 @@ void app_step(struct app *app)
     unsigned steps = 0;
     do {
         struct lifecycle_observed seen = app_look(app);
+        app->wish.lease = app_needs_lease(app);
         lifecycle_step(&app->row.lifecycle, &app->wish, &seen, now_ms(app), &effects);
         if (effects.moved)
             take_move(app, &effects);
     } while (effects.moved && ++steps < STEPS_MAX);
+    if (!effects.moved && effects.return_lease)
+        app_return_lease(app);
+    if (app->hold != effects.hold)
+        app->options.on_change(app->options.arg);
+    app->hold = effects.hold;
     app->todo = effects.moved ? LIFECYCLE_DO_NOTHING : effects.action;
     app->todo_release = effects.release;
     arm(app, effects.moved ? now_ms(app) : effects.deadline_ms);
@@ -146,9 +182,12 @@ static void prune(struct app *app, const uint8_t *damaged)
 static void start_fetch(struct app *app)
 {
     const uint8_t *digest = app->todo_release.digest;
-    struct app_fetch_order order = {.stores = app->desired.stores,
-                                    .stores_len = app->desired.stores_len,
-                                    .expires_ms = app->desired.expires_ms};
+    const struct device_desired *told = device_document(app->options.device);
+    bool own = app->pinned && told->stores_len > 0;
+    struct app_fetch_order order = {.stores = own ? told->stores : app->desired.stores,
+                                    .stores_len = own ? told->stores_len : app->desired.stores_len,
+                                    .expires_ms =
+                                        app->pinned ? told->expires_ms : app->desired.expires_ms};
     if (app->fetch_state == LIFECYCLE_FETCH_RUNNING)
         return;
     if (app->target_damaged)
@@ -169,8 +208,10 @@ static void switch_current(struct app *app)
         return;
     }
     const struct lifecycle_release *to = &app->todo_release;
-    enum err_code code = to->set ? release_dir_switch(&app->dir, to->digest, &app->switch_err)
-                                 : release_dir_clear(&app->dir, &app->switch_err);
+    enum err_code code = app_arm_deadman(app, &app->switch_err);
+    if (code == ERR_OK)
+        code = to->set ? release_dir_switch(&app->dir, to->digest, &app->switch_err)
+                       : release_dir_clear(&app->dir, &app->switch_err);
     if (code != ERR_OK) {
         log_err(app->options.app->app, &app->switch_err);
         app->fetch_err = app->switch_err;
@@ -191,7 +232,7 @@ static void start_services(struct app *app)
         return;
     }
     app_services_start(app->services, &app->current.plan);
-    app_checks_start(app->checks, &app->current.plan);
+    app_checks_start(app->checks, &app->current.plan, app->row.excused);
     app->news = true;
 }
 
@@ -202,6 +243,7 @@ bool app_act(struct app *app)
     if (app->prune)
         prune(app, NULL);
     app->prune = false;
+    app_give_back(app);
     enum lifecycle_action todo = app->todo;
     app->todo = LIFECYCLE_DO_NOTHING;
     switch (todo) {
@@ -217,6 +259,12 @@ bool app_act(struct app *app)
         break;
     case LIFECYCLE_DO_START:
         start_services(app);
+        break;
+    case LIFECYCLE_DO_LEASE:
+        app_ask_lease(app);
+        break;
+    case LIFECYCLE_DO_HOOK:
+        app_run_hook(app);
         break;
     case LIFECYCLE_DO_NOTHING:
     case LIFECYCLE_DO_PRUNE:
@@ -239,6 +287,7 @@ void app_stored(struct app *app)
 {
     app->row_dirty = false;
     app_events_clear(&app->events);
+    app_keep_deadman(app);
     app_services_release(app->services);
 }
 
@@ -291,6 +340,7 @@ static void make_parts(struct app *app)
         .loop = o->loop, .trust = o->trust, .config = o->config, .app = o->app, .dir = &app->dir};
     app->checks = app_checks_new(&checks);
     app->fetch = app_fetch_new(&fetch);
+    app->hook = app_make_hook(app);
 }
 
 static enum err_code open_parts(struct app *app, struct err *err)
@@ -311,6 +361,7 @@ static enum err_code open_parts(struct app *app, struct err *err)
         (code = app_services_open(&services, &app->services, &rebooted, err)))
         return code;
     make_parts(app);
+    app_open_deadman(app);
     lifecycle_restarted(&app->row.lifecycle, rebooted, now_ms(app));
     app->row_dirty = true;
     return ERR_OK;
@@ -321,6 +372,8 @@ enum err_code app_open(const struct app_options *options, struct app **ret, stru
     struct app *app = mem_new(1, sizeof *app);
     app->options = *options;
     app->bus_reached_ms = -1;
+    app->asking.silent_ms = -1;
+    app->wish_rollout = "";
     app->news = true;
     arena_init(&app->desired_arena, DESIRED_ARENA_MAX_BYTES);
     enum err_code code = open_parts(app, err);
@@ -342,6 +395,7 @@ void app_close(struct app *app)
         return;
     loop_timer_stop(&app->deadline);
     app_fetch_free(app->fetch);
+    app_hook_free(app->hook);
     app_checks_free(app->checks);
     app_services_close(app->services);
     app_release_clear(&app->current);
@@ -363,6 +417,7 @@ void app_shut_down(struct app *app)
     app->shut_down = true;
     loop_timer_stop(&app->deadline);
     app_fetch_cancel(app->fetch);
+    app_hook_cancel(app->hook);
     app_checks_stop(app->checks);
     app_services_stop(app->services);
 }

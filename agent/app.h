@@ -7,20 +7,33 @@
 #pragma once
 
 #include "agent/config.h"
+#include "agent/device.h"
+#include "agent/io/release_dir.h"
 #include "agent/trust.h"
 #include "common/base/rng.h"
 #include "common/loop.h"
 
 struct app;
 
+/* NULL: no answer came. */
+typedef void (*app_lease_fn)(void *app, const struct lease_reply *answer);
+
 struct app_options {
     struct loop *loop;
     struct agent_store *store;
     struct trust *trust;
+    const struct device *device;
     const struct config *config; /* borrowed, as all here */
     const struct config_app *app;
     struct rng *rng;
     void (*on_change)(void *arg); /* what app_status says changed */
+    /* Asks captain for leave; fn runs once, later, or not at all when it fails. */
+    enum err_code (*ask)(void *arg, const struct lease_request *request, app_lease_fn fn, void *app,
+                         struct err *err);
+    void (*give_back)(void *arg, const struct lease_request *request);
+    /* The dead-man record was written for window_ms, or (-1) changed, or (0) is gone. */
+    void (*on_deadman)(void *arg, const char *app, const struct release_dir *dir,
+                       int64_t window_ms);
     void *arg;
 };
 
@@ -32,6 +45,8 @@ void app_close(struct app *app);
 
 /* News: a desired state from the bus (checked here; borrowed), and the bus itself. */
 void app_desired(struct app *app, struct bytes envelope);
+/* What the device is told has changed: labels, pins. */
+void app_device_changed(struct app *app);
 void app_bus(struct app *app, bool connected);
 
 /* Steps the lifecycle while there is news. */

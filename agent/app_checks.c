@@ -2,6 +2,7 @@
 #include "agent/app_checks.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/mem.h"
 
@@ -104,24 +105,36 @@ static void run_due(void *arg)
     arm(checks);
 }
 
-static struct health_check_rule rule_of(const struct check *check)
+/* Whether name is one of "a,b". */
+static bool is_named(const char *names, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *at = names; *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
+        if (strcspn(at, ",") == len && memcmp(at, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct health_check_rule rule_of(const struct check *check, const char *excused)
 {
     return (struct health_check_rule){
         .interval_ms = check->interval_ms ? check->interval_ms : INTERVAL_MS,
         .healthy_threshold = check->healthy_threshold ? check->healthy_threshold : 1,
         .unhealthy_threshold =
             check->unhealthy_threshold ? check->unhealthy_threshold : UNHEALTHY_THRESHOLD,
+        .excused = is_named(excused, check->name),
     };
 }
 
-void app_checks_start(struct app_checks *checks, const struct app_plan *plan)
+void app_checks_start(struct app_checks *checks, const struct app_plan *plan, const char *excused)
 {
     struct health_check_rule rules[HEALTH_CHECKS_MAX];
     app_checks_stop(checks);
     checks->plan = plan;
     uint32_t len = (uint32_t)plan->release->checks_len;
     for (uint32_t i = 0; i < len; i++) {
-        rules[i] = rule_of(&plan->release->checks[i]);
+        rules[i] = rule_of(&plan->release->checks[i], excused);
         checks->running[i] = (struct running){.owner = checks};
     }
     int64_t first_ms = (now_ms(checks) + FIRST_PROBE_MS + GRID_MS - 1) / GRID_MS * GRID_MS;
@@ -149,11 +162,39 @@ int64_t app_checks_good_since_ms(const struct app_checks *checks)
     return checks->plan ? checks->health.good_since_ms : -1;
 }
 
+static void list(const struct app_checks *checks, bool excused, char *ret, size_t size)
+{
+    size_t len = 0;
+    ret[0] = '\0';
+    for (uint32_t i = 0; checks->plan && i < checks->health.checks_len; i++) {
+        const struct health_check *check = &checks->health.checks[i];
+        const char *name = checks->plan->checks[i].check->name;
+        bool fits = len + strlen(name) + 2 <= size;
+        if (fits && (excused ? check->rule.excused : check->verdict == HEALTH_BAD))
+            len += (size_t)snprintf(ret + len, size - len, "%s%s", len ? "," : "", name);
+    }
+}
+
+void app_checks_failing(const struct app_checks *checks, char *ret, size_t size)
+{
+    list(checks, false, ret, size);
+}
+
+void app_checks_excused(const struct app_checks *checks, char *ret, size_t size)
+{
+    list(checks, true, ret, size);
+}
+
 const char *app_checks_trouble(const struct app_checks *checks)
 {
+    const char *excused = "";
     for (uint32_t i = 0; checks->plan && i < checks->health.checks_len; i++) {
-        if (checks->health.checks[i].verdict != HEALTH_GOOD && checks->running[i].trouble[0])
+        const struct health_check *check = &checks->health.checks[i];
+        if (check->verdict == HEALTH_GOOD || !checks->running[i].trouble[0])
+            continue;
+        if (!check->rule.excused)
             return checks->running[i].trouble;
+        excused = checks->running[i].trouble;
     }
-    return "";
+    return excused;
 }

@@ -7,38 +7,62 @@
 #include <string.h>
 
 #include "agent/app_private.h"
-#include "common/base/cohort.h"
 #include "common/base/mem.h"
+#include "common/base/ulid.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-static bool is_in_cohort(const struct app *app)
+static void wish_for(struct app *app, struct bytes digest, uint64_t decision)
 {
-    const struct cohort *cohort = app->desired.cohort;
-    char name[2 * TOKEN_MAX + 2];
-    if (!cohort)
-        return true;
-    (void)snprintf(name, sizeof name, "%s/%s", app->options.config->site,
-                   app->options.config->device);
-    struct cohort_rule rule = {.salt = cohort->salt,
-                               .cut = cohort->cut,
-                               .devices = cohort->devices,
-                               .devices_len = cohort->devices_len};
-    return cohort_contains(&rule, name);
-}
-
-/* Devices outside the cohort run the base; with no base named they keep what they have. */
-static void make_wish(struct app *app)
-{
-    struct bytes digest =
-        is_in_cohort(app) ? app->desired.release_digest : app->desired.base_digest;
-    app->wish = (struct lifecycle_desired){
-        .decision = app->desired.decision ? app->desired.decision : app->desired.generation};
+    app->wish = (struct lifecycle_desired){.decision = decision};
     app->wish.release.set = digest.len == DIGEST_BYTES;
     if (app->wish.release.set)
         memcpy(app->wish.release.digest, digest.ptr, DIGEST_BYTES);
+}
+
+/* Devices outside the cohort run the base; with no base named they keep what they have. All waves
+ * of a rollout with leases are one decision here: what failed is not tried again because the next
+ * wave begins, but when captain gives a lease for it. */
+static void follow_channel(struct app *app)
+{
+    const struct desired *desired = &app->desired;
+    bool in = !desired->cohort || device_is_in(app->options.device, desired->cohort);
+    struct bytes digest = in ? desired->release_digest : desired->base_digest;
+    uint64_t decision = desired->decision ? desired->decision : desired->generation;
+    app->wish_rollout = ulid_valid(desired->rollout) ? desired->rollout : "";
+    app->wish_lease = desired->lease && app->wish_rollout[0];
+    app->wish_rollback = bytes_equal(digest, desired->base_digest);
+    if (app->wish_lease)
+        decision = rng_hash(0, app->wish_rollout, strlen(app->wish_rollout)) | 1;
+    wish_for(app, digest, decision);
+}
+
+static void make_wish(struct app *app)
+{
+    const struct pin *pin = device_pin(app->options.device, app->options.app->app);
+    app->wish_rollout = "";
+    app->wish_lease = app->wish_rollback = false;
+    app->pinned = pin != NULL;
+    if (pin)
+        wish_for(app, pin->digest, device_document(app->options.device)->decision);
+    else if (app->desired.generation > 0)
+        follow_channel(app);
+    else
+        app->wish = (struct lifecycle_desired){0};
     app->target_known = false;
     app->news = true;
+}
+
+void app_device_changed(struct app *app)
+{
+    struct lifecycle_desired before = app->wish;
+    make_wish(app);
+    if (before.decision == app->wish.decision &&
+        lifecycle_same(&before.release, &app->wish.release))
+        return;
+    app_say(app, EVENT_KIND_DESIRED_ACCEPTED, &app->wish.release, ERR_OK,
+            app->pinned ? "pinned" : "");
+    app->options.on_change(app->options.arg);
 }
 
 static enum err_code check(struct app *app, struct bytes envelope, struct err *err)
@@ -92,6 +116,7 @@ void app_desired(struct app *app, struct bytes envelope)
     struct lifecycle_desired before = app->wish;
     keep(app, envelope);
     make_wish(app);
+    app_follow_rollout(app);
     bool same = before.decision == app->wish.decision &&
                 lifecycle_same(&before.release, &app->wish.release);
     if (same)
@@ -103,10 +128,7 @@ void app_desired(struct app *app, struct bytes envelope)
 void app_recall_desired(struct app *app)
 {
     struct err err;
-    if (app->row.desired.len == 0)
-        return;
-    if (check(app, app->row.desired, &err) == ERR_OK)
-        make_wish(app);
-    else
+    if (app->row.desired.len > 0 && check(app, app->row.desired, &err) != ERR_OK)
         log_err("the desired state remembered is not followed", &err);
+    make_wish(app);
 }

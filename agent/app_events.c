@@ -12,6 +12,7 @@ struct kept {
     struct event event;
     char app[TOKEN_MAX + 1], channel[TOKEN_MAX + 1];
     char version[VERSION_MAX + 1], attempt[ULID_TEXT];
+    char rollout[TOKEN_MAX + 1];
     uint8_t digest[DIGEST_BYTES];
     char text[ERR_TEXT_MAX + ERR_HINT_MAX];
 };
@@ -39,6 +40,7 @@ void app_events_add(struct app_events *events, const struct event *event)
     kept->event.channel = keep(kept->channel, sizeof kept->channel, event->channel);
     kept->event.version = keep(kept->version, sizeof kept->version, event->version);
     kept->event.attempt = keep(kept->attempt, sizeof kept->attempt, event->attempt);
+    kept->event.rollout = keep(kept->rollout, sizeof kept->rollout, event->rollout);
     kept->event.text = keep(kept->text, sizeof kept->text, event->text);
     if (event->digest.len == DIGEST_BYTES) {
         memcpy(kept->digest, event->digest.ptr, DIGEST_BYTES);

@@ -3,6 +3,7 @@
  * What is there: the disk, the processes and the bus as core/lifecycle sees them.
  */
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "agent/app_private.h"
 #include "common/clock.h"
@@ -67,15 +68,21 @@ static bool look_for_target(struct app *app)
     app->target_staged = app->target_damaged = false;
     app->target_err.code = ERR_OK;
     if (release->set && release_dir_has(&app->dir, release->digest)) {
-        enum err_code code = app_release_check(&app->load, release->digest, clock_unix_ms(),
-                                               &app->wish.data_version, &app->target_err);
+        enum err_code code =
+            app_release_check(&app->load, release->digest, clock_unix_ms(), &app->wish.data_version,
+                              &app->target_confirm_ms, &app->target_err);
         app->target_staged = code == ERR_OK;
         app->target_damaged = is_damage(code);
     }
     return app->target_staged;
 }
 
-static uint32_t grace_ms(uint32_t confirm_ms)
+uint32_t app_confirm_ms(uint32_t confirm_ms)
+{
+    return confirm_ms ? confirm_ms : CONFIRM_MS;
+}
+
+uint32_t app_grace_ms(uint32_t confirm_ms)
 {
     uint64_t ms = 2 * (uint64_t)confirm_ms;
     return ms < GRACE_MIN_MS ? GRACE_MIN_MS : ms > GRACE_MAX_MS ? GRACE_MAX_MS : (uint32_t)ms;
@@ -90,17 +97,28 @@ static int64_t healthy_since_ms(const struct app *app)
     return good_ms > up_ms ? good_ms : up_ms;
 }
 
+/* Only looked at when it matters. */
+static uint64_t free_bytes(const struct app *app)
+{
+    struct statvfs fs;
+    bool matters = app->row.lifecycle.space_bytes > 0 || app->fetch_err.code == ERR_NO_SPACE ||
+                   app->switch_err.code == ERR_NO_SPACE;
+    if (!matters || statvfs(app->dir.path, &fs) != 0)
+        return 0;
+    return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
 struct lifecycle_observed app_look(struct app *app)
 {
     const struct release *release = &app->current.release;
-    uint32_t confirm_ms = app->link.set && release->confirm_ms ? release->confirm_ms : CONFIRM_MS;
+    uint32_t confirm_ms = app_confirm_ms(app->link.set ? release->confirm_ms : 0);
     if (app->bus_connected)
         app->bus_reached_ms = loop_now_ms(app->options.loop);
-    return (struct lifecycle_observed){
+    struct lifecycle_observed seen = {
         .current = app->link,
         .current_data_version = app->link.set ? release->data_version : 0,
         .confirm_ms = confirm_ms,
-        .grace_ms = grace_ms(confirm_ms),
+        .grace_ms = app_grace_ms(confirm_ms),
         .target_staged = look_for_target(app),
         .confirmed_whole = app->confirmed_whole,
         .fetch = app->fetch_state,
@@ -112,5 +130,9 @@ struct lifecycle_observed app_look(struct app *app)
         .healthy_since_ms = healthy_since_ms(app),
         .bus_reached_ms = app->bus_reached_ms,
         .retry_at_ms = app->retry_at_ms,
+        .deadman_fired = app->deadman_fired,
+        .free_bytes = free_bytes(app),
     };
+    app_look_for_leave(app, &seen);
+    return seen;
 }

@@ -182,8 +182,10 @@ static enum err_code plan_service(struct planner *p, const struct service *servi
     if ((code = plan_argv(p, where, service->command, service->command_len, &spec.argv)) ||
         (code = plan_env(p, where, service->env, service->env_len, &spec.env)))
         return code;
-    *ret = (struct app_plan_service){service, spec};
-    return ERR_OK;
+    *ret = (struct app_plan_service){.service = service, .spec = spec};
+    if (service->pre_stop_len == 0)
+        return ERR_OK;
+    return plan_argv(p, where, service->pre_stop, service->pre_stop_len, &ret->pre_stop);
 }
 
 static enum err_code plan_process_check(struct planner *p, const struct check *check)

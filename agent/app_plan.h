@@ -16,6 +16,7 @@
 struct app_plan_service {
     const struct service *service;
     struct child_spec spec;
+    const char *const *pre_stop; /* argv of its hook, or NULL; env and folder are the service's */
 };
 
 struct app_plan_check {

@@ -9,9 +9,13 @@
 #include "agent/app_checks.h"
 #include "agent/app_events.h"
 #include "agent/app_fetch.h"
+#include "agent/app_hook.h"
 #include "agent/app_release.h"
 #include "agent/app_services.h"
+#include "agent/core/asking.h"
 #include "agent/core/retry.h"
+#include "agent/io/deadman_file.h"
+#include "agent/io/update_lock.h"
 
 enum app_health_told { APP_HEALTH_UNTOLD, APP_HEALTH_GOOD_TOLD, APP_HEALTH_BAD_TOLD };
 
@@ -27,13 +31,16 @@ struct app {
     struct arena desired_arena;
     struct desired desired; /* decoded; zeroed: none is valid now */
     struct lifecycle_desired wish;
-    uint64_t rejected; /* hash of the document rejected last, told once */
+    uint64_t rejected;        /* hash of the document rejected last, told once */
+    const char *wish_rollout; /* of the wish, or ""; as long as the desired state */
+    bool wish_lease, wish_rollback, pinned;
 
     struct lifecycle_release link; /* where `current` points */
     struct app_release current;    /* the release last loaded from there */
     bool plan_told;
     bool target_known, target_staged; /* the desired release, as look_for_target found it */
     bool target_damaged;
+    uint32_t target_confirm_ms;
     struct err target_err;
     bool confirmed_whole;
 
@@ -44,7 +51,23 @@ struct app {
     struct err fetch_err; /* why the last fetch or switch failed */
     struct err switch_err;
     int64_t switch_again_ms, retry_at_ms;
-    char failure[ERR_TEXT_MAX]; /* why the last attempt was given up */
+
+    struct asking asking; /* the lease */
+    char asking_rollout[TOKEN_MAX + 1], returned_rollout[TOKEN_MAX + 1];
+    uint32_t returned_number; /* to be given back after the commit; 0: nothing */
+    char lease_word[64];      /* captain's last */
+    bool locked;
+    char lock_holder[UPDATE_LOCK_HOLDER_MAX];
+    uint32_t lock_failures, hook_failures;
+    int64_t lock_again_ms, hook_again_ms;
+    struct app_hook *hook;
+    enum lifecycle_hook hook_state;
+    char hook_service[TOKEN_MAX + 1];
+    enum lifecycle_hold hold;
+
+    struct deadman deadman;
+    bool deadman_set; /* the record is on disk */
+    bool deadman_fired;
 
     bool bus_connected;
     int64_t bus_reached_ms;
@@ -65,6 +88,32 @@ struct lifecycle_observed app_look(struct app *app);
 void app_load_current(struct app *app);
 bool app_is_whole(const struct app *app, const struct lifecycle_release *release);
 
+/* What a release's confirm_ms (0: the default) means, and the time beside it to become healthy. */
+uint32_t app_confirm_ms(uint32_t confirm_ms);
+uint32_t app_grace_ms(uint32_t confirm_ms);
+
+/* app_leave.c */
+void app_look_for_leave(struct app *app, struct lifecycle_observed *seen);
+bool app_needs_lease(const struct app *app);
+/* A new attempt begins: its id, and its number within the rollout that wants it. */
+void app_number_attempt(struct app *app);
+void app_follow_rollout(struct app *app);
+void app_ask_lease(struct app *app);
+/* What was granted is not used: noted now, said (app_give_back) after the commit. */
+void app_return_lease(struct app *app);
+void app_give_back(struct app *app);
+struct app_hook *app_make_hook(struct app *app);
+void app_run_hook(struct app *app);
+/* "update lock held by process 12", or ""; in the arena. */
+const char *app_waiting(const struct app *app, struct arena *arena);
+
+/* app_deadman.c */
+void app_open_deadman(struct app *app);
+/* Before the switch; an error keeps it from being done. */
+MUST_USE enum err_code app_arm_deadman(struct app *app, struct err *err);
+/* After each commit. */
+void app_keep_deadman(struct app *app);
+
 /* app_desired.c: decodes the document that the store remembers. */
 void app_recall_desired(struct app *app);
 
@@ -74,6 +123,8 @@ void app_say(struct app *app, enum event_kind kind, const struct lifecycle_relea
              enum err_code code, const char *text);
 /* The event of a move. */
 void app_report(struct app *app, const struct lifecycle_effects *effects);
+/* Fetching goes on trying by itself: nothing of this failure is the release's. */
+bool app_is_patience(enum err_code code);
 /* Remembers why the attempt is given up, before its services are stopped. */
 void app_note_failure(struct app *app, const char *why);
 /* Tells when the serving app became healthy or unhealthy. */

@@ -67,7 +67,8 @@ void app_release_clear(struct app_release *r)
 
 enum err_code app_release_check(const struct app_release_input *input,
                                 const uint8_t digest[DIGEST_BYTES], int64_t now_ms,
-                                uint32_t *ret_data_version, struct err *err)
+                                uint32_t *ret_data_version, uint32_t *ret_confirm_ms,
+                                struct err *err)
 {
     struct arena arena;
     struct bytes envelope;
@@ -77,8 +78,10 @@ enum err_code app_release_check(const struct app_release_input *input,
     if (code == ERR_OK)
         code = trust_release(input->trust, envelope, digest, input->app->app, now_ms, &arena,
                              &release, err);
-    if (code == ERR_OK)
+    if (code == ERR_OK) {
         *ret_data_version = release.data_version;
+        *ret_confirm_ms = release.confirm_ms;
+    }
     arena_fini(&arena);
     return code;
 }

@@ -38,7 +38,8 @@ void app_release_clear(struct app_release *release);
 MUST_USE enum err_code app_release_verify(const struct app_release_input *input,
                                           const uint8_t digest[DIGEST_BYTES], struct err *err);
 /* As app_release_verify, and that it may still be installed (trust_release); only its data version
- * is kept. */
+ * and how long it must be healthy are kept. */
 MUST_USE enum err_code app_release_check(const struct app_release_input *input,
                                          const uint8_t digest[DIGEST_BYTES], int64_t now_ms,
-                                         uint32_t *ret_data_version, struct err *err);
+                                         uint32_t *ret_data_version, uint32_t *ret_confirm_ms,
+                                         struct err *err);

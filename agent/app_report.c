@@ -21,6 +21,9 @@ static const char *version_of(const struct app *app, const struct lifecycle_rele
         return "";
     if (app->current.set && bytes_equal(digest, bytes_of(app->current.digest, DIGEST_BYTES)))
         return app->current.release.version;
+    const struct pin *pin = device_pin(app->options.device, app->options.app->app);
+    if (pin && bytes_equal(digest, pin->digest))
+        return pin->version;
     if (bytes_equal(digest, app->desired.release_digest))
         return app->desired.release_version;
     if (bytes_equal(digest, app->desired.base_digest))
@@ -28,11 +31,21 @@ static const char *version_of(const struct app *app, const struct lifecycle_rele
     return "";
 }
 
+bool app_is_patience(enum err_code code)
+{
+    return code == ERR_NO_CONTACT || code == ERR_TIMEOUT || code == ERR_TOO_SLOW ||
+           code == ERR_EXPIRED || code == ERR_INTERRUPTED;
+}
+
 void app_say(struct app *app, enum event_kind kind, const struct lifecycle_release *release,
              enum err_code code, const char *text)
 {
     static const struct lifecycle_release none = {0};
     release = release ? release : &none;
+    /* What happens to the release that serves meanwhile is not of the attempt under way. */
+    bool health = kind == EVENT_KIND_HEALTHY || kind == EVENT_KIND_UNHEALTHY;
+    bool other = health && app->row.lifecycle.state != LIFECYCLE_SERVING;
+    bool patience = kind == EVENT_KIND_FAILED && app_is_patience(code);
     struct event event = {
         .kind = kind,
         .app = app->options.app->app,
@@ -43,6 +56,9 @@ void app_say(struct app *app, enum event_kind kind, const struct lifecycle_relea
         .attempt = app->row.attempt,
         .code = (uint32_t)code,
         .text = text,
+        .rollout = other ? "" : app->row.rollout,
+        .attempt_number = other || patience ? 0 : app->row.attempt_number,
+        .flaps = app->row.flaps,
     };
     app_events_add(&app->events, &event);
 }
@@ -59,11 +75,11 @@ void app_report(struct app *app, const struct lifecycle_effects *effects)
     };
     const char *text = effects->why;
     if (effects->report_code == ERR_UNHEALTHY)
-        text = app->failure;
+        text = app->row.failure;
     else if (effects->report_code != ERR_OK && app->fetch_err.code == effects->report_code)
         text = app->fetch_err.text;
     if (effects->report == LIFECYCLE_REPORT_REFUSED && effects->report_code != ERR_UNHEALTHY)
-        (void)snprintf(app->failure, sizeof app->failure, "%s", text);
+        (void)snprintf(app->row.failure, sizeof app->row.failure, "%s", text);
     if (effects->report == LIFECYCLE_REPORT_CONFIRMED)
         app->health_told = APP_HEALTH_GOOD_TOLD;
     app_say(app, kinds[effects->report], &effects->report_release, effects->report_code, text);
@@ -79,7 +95,8 @@ static const char *trouble(const struct app *app)
 void app_note_failure(struct app *app, const char *why)
 {
     const char *text = trouble(app);
-    (void)snprintf(app->failure, sizeof app->failure, "%s%s%s", why, text[0] ? ": " : "", text);
+    (void)snprintf(app->row.failure, sizeof app->row.failure, "%s%s%s", why, text[0] ? ": " : "",
+                   text);
 }
 
 /* Serving, and yet not as it should: a check fails, a service is down, or it cannot be started at
@@ -92,13 +109,40 @@ static bool is_unhealthy(const struct app *app)
            (started && app_services_up_since_ms(app->services) < 0 && trouble(app)[0]);
 }
 
+/* Checks that have passed by now count from here on. */
+static void keep_baseline(struct app *app)
+{
+    char excused[AGENT_EXCUSED_MAX];
+    if (!app->row.excused[0] || app_checks_verdict(app->checks) == HEALTH_UNKNOWN)
+        return;
+    app_checks_excused(app->checks, excused, sizeof excused);
+    app->row_dirty |= !str_equal(excused, app->row.excused);
+    (void)snprintf(app->row.excused, sizeof app->row.excused, "%s", excused);
+}
+
+/* A rollout whose target is what this device runs already: it is told as one attempt, confirmed. */
+static void tell_already_there(struct app *app)
+{
+    const struct lifecycle *l = &app->row.lifecycle;
+    if (!app->wish_rollout[0] || app->wish_rollback || !l->confirmed.set ||
+        str_equal(app->wish_rollout, app->row.rollout) ||
+        !lifecycle_same(&app->wish.release, &l->confirmed))
+        return;
+    app_number_attempt(app);
+    app_say(app, EVENT_KIND_CONFIRMED, &l->confirmed, ERR_OK, "this release ran already");
+}
+
 void app_watch_health(struct app *app)
 {
-    if (app->row.lifecycle.state != LIFECYCLE_SERVING)
+    enum lifecycle_state state = app->row.lifecycle.state;
+    if (state != LIFECYCLE_SERVING && state != LIFECYCLE_ASKING)
         return;
+    keep_baseline(app);
     bool bad = is_unhealthy(app);
     bool good = !bad && app_checks_verdict(app->checks) == HEALTH_GOOD &&
                 app_services_up_since_ms(app->services) >= 0;
+    if (good && state == LIFECYCLE_SERVING)
+        tell_already_there(app);
     enum app_health_told now = bad    ? APP_HEALTH_BAD_TOLD
                                : good ? APP_HEALTH_GOOD_TOLD
                                       : app->health_told;
@@ -106,6 +150,9 @@ void app_watch_health(struct app *app)
         return;
     bool told_before = app->health_told != APP_HEALTH_UNTOLD;
     app->health_told = now;
+    if (bad && state == LIFECYCLE_SERVING)
+        app->row.flaps++;
+    app->row_dirty |= bad;
     if (bad)
         app_say(app, EVENT_KIND_UNHEALTHY, &app->row.lifecycle.confirmed, ERR_UNHEALTHY,
                 trouble(app));
@@ -132,6 +179,13 @@ static enum app_state state_of(const struct app *app)
     }
 }
 
+/* Healthy by the baseline, and yet not all is well. */
+static const char *excused_trouble(const struct app *app, struct arena *arena)
+{
+    const char *text = app->row.excused[0] ? app_checks_trouble(app->checks) : "";
+    return text[0] ? arena_printf(arena, "as before the update: %s", text) : "";
+}
+
 static const char *reason_of(const struct app *app, struct arena *arena)
 {
     const char *text = "";
@@ -146,10 +200,10 @@ static const char *reason_of(const struct app *app, struct arena *arena)
     case LIFECYCLE_RETREATING:
     case LIFECYCLE_RESTORING:
     case LIFECYCLE_REFUSED:
-        text = app->failure[0] ? app->failure : err_name(app->row.lifecycle.refused_code);
+        text = app->row.failure[0] ? app->row.failure : err_name(app->row.lifecycle.refused_code);
         break;
     case LIFECYCLE_SERVING:
-        text = !is_unhealthy(app) ? ""
+        text = !is_unhealthy(app) ? excused_trouble(app, arena)
                : trouble(app)[0]  ? trouble(app)
                                   : app->current.plan_err.text;
         break;
@@ -179,6 +233,10 @@ void app_status(const struct app *app, struct arena *arena, struct app_status *r
         .reason = reason_of(app, arena),
         .restarts = app_services_restarts(app->services),
         .desired_digest = digest_of(&app->wish.release),
+        .rollout = app->row.rollout,
+        .attempt_number = app->row.attempt_number,
+        .waiting = app_waiting(app, arena),
+        .pinned = app->pinned,
     };
 }
 

@@ -360,6 +360,16 @@ const char *app_services_trouble(const struct app_services *s)
     return "";
 }
 
+size_t app_services_identities(const struct app_services *s, struct child_identity *ret, size_t max)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < APP_SERVICES_MAX && len < max; i++) {
+        if (s->slots[i].child)
+            ret[len++] = s->slots[i].identity;
+    }
+    return len;
+}
+
 enum err_code app_services_store(struct app_services *s, struct err *err)
 {
     for (size_t i = 0; i < APP_SERVICES_MAX; i++) {

@@ -57,6 +57,10 @@ uint32_t app_services_restarts(const struct app_services *services);
 /* Why one is down now, or "". */
 const char *app_services_trouble(const struct app_services *services);
 
+/* Who runs, at most max; returns how many. */
+size_t app_services_identities(const struct app_services *services, struct child_identity *ret,
+                               size_t max);
+
 /* Writes changed process rows into the turn's transaction. Rows count as written only after
  * app_services_release; until then they are written again. */
 MUST_USE enum err_code app_services_store(struct app_services *services, struct err *err);

@@ -137,6 +137,15 @@ static enum err_code read_duration(struct reader *r, const struct key *key, cons
     return ERR_OK;
 }
 
+static enum err_code read_bool(struct reader *r, const struct key *key, const char *path,
+                               const json_t *value)
+{
+    if (!json_is_boolean(value))
+        return wrong_type(r, path, "true or false", value);
+    *(bool *)(void *)((char *)r->config + key->offset) = json_is_true(value);
+    return ERR_OK;
+}
+
 static enum err_code read_level(struct reader *r, const struct key *key, const char *path,
                                 const json_t *value)
 {
@@ -266,6 +275,64 @@ static enum err_code read_intervals(struct reader *r, const struct key *key, con
     return read_object(r, path, value, keys, LEN(keys));
 }
 
+static enum err_code read_supervisor(struct reader *r, const struct key *key, const char *path,
+                                     const json_t *value)
+{
+    enum { SECOND = 1000, HOUR = 3600 * SECOND };
+    static const struct key keys[] = {
+        {"enabled", false, read_bool, AT(supervised), 0, 0},
+        {"hang", false, read_duration, AT(hang_ms), SECOND, 24 * HOUR},
+        {"restart", false, read_duration, AT(restart_ms), 10, HOUR},
+    };
+    (void)key;
+    return read_object(r, path, value, keys, LEN(keys));
+}
+
+static enum err_code read_label(struct reader *r, const char *path, const char *key,
+                                const json_t *value, struct config_label *ret)
+{
+    char sub[CONFIG_PATH_MAX];
+    enum err_code code = check_token(r, path, key);
+    if (code || (code = child_path(r, path, key, sub)) ||
+        (code = want_text(r, sub, value, &ret->value)))
+        return code;
+    for (const char *p = ret->value; *p; p++) {
+        if (*p < ' ' || *p > '~')
+            return err_set(r->err, ERR_MALFORMED, "%s: %s: must be plain text", r->name, sub);
+    }
+    if (strlen(ret->value) > TOKEN_MAX)
+        return err_set(r->err, ERR_MALFORMED, "%s: %s: at most %d characters", r->name, sub,
+                       TOKEN_MAX);
+    ret->key = arena_strdup(r->arena, key);
+    return ret->key ? ERR_OK : no_memory(r);
+}
+
+static enum err_code read_labels(struct reader *r, const struct key *key, const char *path,
+                                 const json_t *value)
+{
+    (void)key;
+    if (!json_is_object(value))
+        return wrong_type(r, path, "an object", value);
+    if (json_object_size(value) > CONFIG_LABELS_MAX)
+        return err_set(r->err, ERR_MALFORMED, "%s: %s: at most %d labels", r->name, path,
+                       CONFIG_LABELS_MAX);
+    struct config_label *labels =
+        arena_alloc(r->arena, (json_object_size(value) + 1) * sizeof *labels);
+    if (!labels)
+        return no_memory(r);
+    const char *name;
+    json_t *label;
+    json_object_foreach((json_t *)value, name, label)
+    {
+        enum err_code code = read_label(r, path, name, label, &labels[r->config->labels_len]);
+        if (code)
+            return code;
+        r->config->labels_len++;
+    }
+    r->config->labels = labels;
+    return ERR_OK;
+}
+
 static bool env_name_is_good(const char *name)
 {
     bool good = name[0] != '\0' && !(name[0] >= '0' && name[0] <= '9') && strlen(name) <= TOKEN_MAX;
@@ -311,7 +378,8 @@ static enum err_code read_app(struct reader *r, const char *path, const char *na
                               const json_t *value)
 {
     static const struct key keys[] = {{"channel", true, NULL, 0, 0, 0},
-                                      {"env", false, NULL, 0, 0, 0}};
+                                      {"env", false, NULL, 0, 0, 0},
+                                      {"lock", false, NULL, 0, 0, 0}};
     static const char *const no_env[] = {NULL};
     enum err_code code = check_token(r, path, name);
     if (code)
@@ -335,6 +403,9 @@ static enum err_code read_app(struct reader *r, const char *path, const char *na
                 return code;
         } else if (str_equal(sub_name, "env")) {
             if ((code = read_env(r, sub, sub_value, app)))
+                return code;
+        } else if (str_equal(sub_name, "lock")) {
+            if ((code = want_text(r, sub, sub_value, &app->lock)))
                 return code;
         } else {
             return unknown_key(r, path, sub_name, keys, LEN(keys));
@@ -379,6 +450,8 @@ static const struct key top_keys[] = {
     {"fetch", false, read_fetch, 0, 0, 0},
     {"intervals", false, read_intervals, 0, 0, 0},
     {"hardware", false, read_token, AT(hardware), 0, 0},
+    {"labels", false, read_labels, 0, 0, 0},
+    {"supervisor", false, read_supervisor, 0, 0, 0},
     {"log", false, read_level, 0, 0, 0},
 };
 
@@ -400,6 +473,9 @@ enum err_code config_parse(const char *name, struct bytes text, struct arena *ar
         .refresh_ms = 600000,
         .reconnect_first_ms = 30000,
         .reconnect_max_ms = 300000,
+        .supervised = true,
+        .hang_ms = 120000,
+        .restart_ms = 500,
         .log_level = LOG_LEVEL_INFO,
     };
     struct reader reader = {name, arena, &config, err};

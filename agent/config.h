@@ -7,12 +7,19 @@
  *              "cert": "agent.pem", "key": "agent.key"},
  *     "root": "/etc/captain/root.dsse",          the trust anchor: the fleet's signed root document
  *     "folder": "/var/lib/captain-agent",
- *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}}},
+ *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}, "lock": "/run/hello.lock"}},
+ *     "labels": {"line": "3", "tier": "gold"},
  *     "fetch": {"helper": "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"},
  *     "intervals": {"health": "30s", "telemetry": "1m", "refresh": "10m",
  *                   "reconnect_first": "30s", "reconnect_max": "5m"},
+ *     "supervisor": {"enabled": true, "hang": "2m", "restart": "500ms"},
  *     "hardware": "rpi4", "log": "info"
  *   }
+ * lock: the app's update lock (default state/update.lock in the app's folder); while it is held
+ * nothing of the app is stopped for an update.
+ * supervisor: the small parent process that starts the agent again, at the earliest `restart` after
+ * it ended, kills it when it has been silent for `hang`, and takes a device back that it left
+ * unconfirmed; CAPTAIN_AGENT_SUPERVISOR=0 in the environment turns it off too.
  * reconnect_first: after a session that worked the first try to come back is at random within it, so
  * that a fleet does not come back at once; reconnect_max bounds the delay between tries.
  * Unknown keys, wrong types and values out of range are errors that name file, place and what is
@@ -24,12 +31,17 @@
 #include "common/base/str.h"
 #include "common/log.h"
 
-enum { CONFIG_APPS_MAX = 8, CONFIG_ENV_MAX = 64 };
+enum { CONFIG_APPS_MAX = 8, CONFIG_ENV_MAX = 64, CONFIG_LABELS_MAX = 32 };
 
 struct config_app {
     const char *app;
     const char *channel;
     const char *const *env; /* "K=V", ended by NULL */
+    const char *lock;       /* NULL: the default */
+};
+
+struct config_label {
+    const char *key, *value;
 };
 
 struct config {
@@ -42,6 +54,10 @@ struct config {
     const char *hardware;                  /* "" */
     struct config_app apps[CONFIG_APPS_MAX];
     size_t apps_len;
+    const struct config_label *labels;
+    size_t labels_len;
+    bool supervised;
+    int64_t hang_ms, restart_ms;
     int64_t health_ms, telemetry_ms, refresh_ms, reconnect_first_ms, reconnect_max_ms;
     enum log_level log_level;
 };

@@ -15,6 +15,9 @@
 enum {
     LINK_ARENA_MAX_BYTES = 256 << 10,
     GET_TIMEOUT_MS = 5000,
+    LEASE_TIMEOUT_MS = 5000,
+    LEASE_ARENA_MAX_BYTES = 16 << 10,
+    FOLLOWS_MAX = CONFIG_APPS_MAX + 1,
     SLACK_MS = 250,       /* due times are rounded up to it, */
     LONG_SLACK_MS = 1000, /* those of long intervals to this */
     LONG_INTERVAL_MS = 10000,
@@ -22,10 +25,10 @@ enum {
 
 static const struct retry_policy get_retry = {.min_ms = 500, .base_ms = 1000, .max_ms = 60000};
 
-/* The desired state of one app. */
+/* The desired state of one app, or of the device. */
 struct follow {
     struct link *link;
-    size_t app;
+    size_t app; /* or LINK_DEVICE */
     bool asked; /* a direct get is out */
     uint32_t failures;
     int64_t due_ms; /* of the next direct get */
@@ -38,7 +41,8 @@ struct link {
     bool changed;
     int64_t health_sent_ms, health_due_ms, telemetry_due_ms;
     struct link_outbox outbox;
-    struct follow follows[CONFIG_APPS_MAX];
+    struct follow follows[FOLLOWS_MAX];
+    size_t follows_len;
     struct loop_timer timer;
     char health_subject[BUS_SUBJECT_MAX + 1], telemetry_subject[BUS_SUBJECT_MAX + 1];
 };
@@ -86,13 +90,22 @@ static void on_got(void *arg, const struct bus_message *message, const struct er
         on_desired(follow, message);
 }
 
+static void follow_subject(const struct follow *follow, const char *prefix,
+                           char ret[BUS_SUBJECT_MAX + 1])
+{
+    const struct config *config = follow->link->options.config;
+    bool device = follow->app == LINK_DEVICE;
+    const struct config_app *app = device ? NULL : &config->apps[follow->app];
+    (void)snprintf(ret, BUS_SUBJECT_MAX + 1, "%s.%s.%s.%s", prefix, device ? "device" : "channel",
+                   device ? config->site : app->app, device ? config->device : app->channel);
+}
+
 static void get_desired(struct follow *follow)
 {
     struct link *link = follow->link;
-    const struct config_app *app = &link->options.config->apps[follow->app];
     char subject[BUS_SUBJECT_MAX + 1];
     struct err err;
-    (void)snprintf(subject, sizeof subject, "desired.channel.%s.%s", app->app, app->channel);
+    follow_subject(follow, "desired", subject);
     follow->asked = true;
     if (bus_get_last(link->bus, "DESIRED", subject, GET_TIMEOUT_MS, on_got, follow, &err) != ERR_OK)
         on_got(follow, NULL, &err);
@@ -112,6 +125,17 @@ static void publish(struct link *link, const char *subject, const struct codec_t
         log_err(subject, &err);
 }
 
+static void fill_labels(const struct config *config, struct arena *arena, struct health *ret)
+{
+    struct health_label *labels = arena_alloc(arena, (config->labels_len + 1) * sizeof *labels);
+    for (size_t i = 0; labels && i < config->labels_len; i++)
+        labels[i] =
+            (struct health_label){.key = config->labels[i].key, .value = config->labels[i].value};
+    ret->hardware = config->hardware;
+    ret->labels = labels;
+    ret->labels_len = labels ? config->labels_len : 0;
+}
+
 static void send_health(struct link *link)
 {
     const struct link_options *o = &link->options;
@@ -124,6 +148,7 @@ static void send_health(struct link *link)
         .agent_version = CAPTAIN_VERSION,
     };
     arena_init(&arena, LINK_ARENA_MAX_BYTES);
+    fill_labels(o->config, &arena, &health);
     o->owner.health(o->owner.arg, &arena, &health);
     publish(link, link->health_subject, &codec_health, &health, &arena);
     arena_fini(&arena);
@@ -142,6 +167,75 @@ static void send_telemetry(struct link *link)
     publish(link, link->telemetry_subject, &codec_telemetry, &telemetry, &arena);
     arena_fini(&arena);
     link->telemetry_due_ms = later(link, o->config->telemetry_ms, 10);
+}
+
+/* ---- leases ---- */
+
+struct ask {
+    link_lease_fn fn;
+    void *arg;
+};
+
+static void on_lease(void *arg, const struct bus_message *message, const struct err *err)
+{
+    struct ask *ask = arg;
+    struct lease_reply answer;
+    struct arena arena;
+    struct err why;
+    arena_init(&arena, LEASE_ARENA_MAX_BYTES);
+    bool good = err->code == ERR_OK &&
+                codec_decode(&codec_lease_reply, message->data, &arena, &answer, &why) == ERR_OK;
+    if (err->code == ERR_OK && !good)
+        log_err("an answer about a lease", &why);
+    ask->fn(ask->arg, good ? &answer : NULL);
+    arena_fini(&arena);
+    mem_free(ask);
+}
+
+static enum err_code encode_lease(const struct link *link, const struct lease_request *request,
+                                  struct arena *arena, char subject[BUS_SUBJECT_MAX + 1],
+                                  struct bytes *ret, struct err *err)
+{
+    const struct config *config = link->options.config;
+    (void)snprintf(subject, BUS_SUBJECT_MAX + 1, "lease.%s.%s", config->site, config->device);
+    return codec_encode(&codec_lease_request, request, arena, ret, err);
+}
+
+enum err_code link_ask(struct link *link, const struct lease_request *request, link_lease_fn fn,
+                       void *arg, struct err *err)
+{
+    char subject[BUS_SUBJECT_MAX + 1];
+    struct arena arena;
+    struct bytes data;
+    if (!link->connected || link->closing)
+        return err_set(err, ERR_NO_CONTACT, "no connection to the bus");
+    struct ask *ask = mem_new(1, sizeof *ask);
+    *ask = (struct ask){fn, arg};
+    arena_init(&arena, LEASE_ARENA_MAX_BYTES);
+    enum err_code code = encode_lease(link, request, &arena, subject, &data, err);
+    if (code == ERR_OK)
+        code = bus_request(link->bus, subject, data, LEASE_TIMEOUT_MS, on_lease, ask, err);
+    arena_fini(&arena);
+    if (code != ERR_OK)
+        mem_free(ask);
+    return code;
+}
+
+void link_give_back(struct link *link, const struct lease_request *request)
+{
+    char subject[BUS_SUBJECT_MAX + 1];
+    struct arena arena;
+    struct bytes data;
+    struct err err;
+    if (!link->connected || link->closing)
+        return;
+    arena_init(&arena, LEASE_ARENA_MAX_BYTES);
+    enum err_code code = encode_lease(link, request, &arena, subject, &data, &err);
+    if (code == ERR_OK)
+        code = bus_publish(link->bus, subject, data, NULL, NULL, &err);
+    if (code != ERR_OK && code != ERR_NO_CONTACT)
+        log_err("giving a lease back", &err);
+    arena_fini(&arena);
 }
 
 /* ---- the turn ---- */
@@ -165,7 +259,7 @@ static void arm(struct link *link)
         due_ms = link->telemetry_due_ms;
     if (link_outbox_due_ms(&link->outbox) < due_ms)
         due_ms = link_outbox_due_ms(&link->outbox);
-    for (size_t i = 0; i < link->options.config->apps_len; i++) {
+    for (size_t i = 0; i < link->follows_len; i++) {
         if (!link->follows[i].asked && link->follows[i].due_ms < due_ms)
             due_ms = link->follows[i].due_ms;
     }
@@ -177,7 +271,7 @@ void link_turn(struct link *link)
 {
     if (!link->connected || link->closing)
         return;
-    for (size_t i = 0; i < link->options.config->apps_len; i++) {
+    for (size_t i = 0; i < link->follows_len; i++) {
         struct follow *follow = &link->follows[i];
         if (!follow->asked && follow->due_ms <= now_ms(link))
             get_desired(follow);
@@ -221,7 +315,7 @@ static void set_connected(struct link *link, bool connected)
         link_outbox_restart(&link->outbox);
         link->changed = true;
         link->health_due_ms = now_ms(link);
-        for (size_t i = 0; i < link->options.config->apps_len; i++)
+        for (size_t i = 0; i < link->follows_len; i++)
             link->follows[i].due_ms = now_ms(link);
     }
     owner->bus(owner->arg, connected);
@@ -258,10 +352,11 @@ static enum err_code subscribe(struct link *link, struct err *err)
     char subject[BUS_SUBJECT_MAX + 1];
     (void)snprintf(subject, sizeof subject, "ack.%s.%s", config->site, config->device);
     enum err_code code = bus_subscribe(link->bus, subject, on_ack, link, err);
-    for (size_t i = 0; code == ERR_OK && i < config->apps_len; i++) {
-        const struct config_app *app = &config->apps[i];
-        link->follows[i] = (struct follow){.link = link, .app = i};
-        (void)snprintf(subject, sizeof subject, "dn.channel.%s.%s", app->app, app->channel);
+    link->follows_len = config->apps_len + 1;
+    for (size_t i = 0; code == ERR_OK && i < link->follows_len; i++) {
+        link->follows[i] =
+            (struct follow){.link = link, .app = i < config->apps_len ? i : LINK_DEVICE};
+        follow_subject(&link->follows[i], "dn", subject);
         code = bus_subscribe(link->bus, subject, on_desired, &link->follows[i], err);
     }
     return code;

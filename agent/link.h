@@ -22,6 +22,9 @@ enum { LINK_WINDOW = 64, LINK_HEALTH_MIN_MS = 500 };
 
 struct link;
 
+/* In the place of an app: the document is about the device. */
+#define LINK_DEVICE SIZE_MAX
+
 struct link_owner {
     void (*desired)(void *arg, size_t app,
                     struct bytes envelope); /* app: its place in the configuration */
@@ -45,6 +48,14 @@ MUST_USE enum err_code link_open(const struct link_options *options, struct link
                                  struct err *err);
 /* Sends what is out for at most flush_ms. Not from a callback. NULL is fine. */
 void link_close(struct link *link, int64_t flush_ms);
+
+/* Asks captain for leave to change. answer is borrowed; NULL: none came. fn runs once, later; not
+ * at all when this fails (ERR_NO_CONTACT). */
+typedef void (*link_lease_fn)(void *arg, const struct lease_reply *answer);
+MUST_USE enum err_code link_ask(struct link *link, const struct lease_request *request,
+                                link_lease_fn fn, void *arg, struct err *err);
+/* Gives a lease back; lost on a broken bus, since every lease ends by itself. */
+void link_give_back(struct link *link, const struct lease_request *request);
 
 /* What health says has changed: it is sent at the end of a turn. */
 void link_changed(struct link *link);

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "agent/agent.h"
 
@@ -9,10 +10,12 @@ enum { CONFIG_ARENA_MAX_BYTES = 1 << 20 };
 
 static const char help[] =
     "usage: captain-agent --config FILE\n"
+    "       captain-agent --deadman APPDIR\n"
     "\n"
     "Runs the releases that captain wants on this device.\n"
     "\n"
     "  --config FILE  the configuration (JSON)\n"
+    "  --deadman DIR  take the app back if its dead-man record is due\n"
     "  --version      the version\n"
     "  --help         this text\n"
     "\n"
@@ -20,7 +23,7 @@ static const char help[] =
     "in use (by whom is said), 10 to 22 the trust anchor is not accepted.\n";
 
 struct arguments {
-    const char *config;
+    const char *config, *deadman;
     const char *text; /* to print instead of running */
 };
 
@@ -28,6 +31,7 @@ static enum err_code read_arguments(int argc, char **argv, struct arguments *ret
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"deadman", required_argument, NULL, 'd'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -37,6 +41,8 @@ static enum err_code read_arguments(int argc, char **argv, struct arguments *ret
     while ((key = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (key == 'c')
             ret->config = optarg;
+        else if (key == 'd')
+            ret->deadman = optarg;
         else if (key == 'v')
             ret->text = CAPTAIN_VERSION "\n";
         else if (key == 'h')
@@ -47,12 +53,24 @@ static enum err_code read_arguments(int argc, char **argv, struct arguments *ret
     }
     if (optind < argc)
         return err_set(err, ERR_USAGE, "\"%s\" is too much", argv[optind]);
-    if (!ret->config && !ret->text)
+    if (!ret->config && !ret->deadman && !ret->text)
         return err_set(err, ERR_USAGE, "--config FILE is missing");
     return ERR_OK;
 }
 
-static enum err_code run(const char *path, struct err *err)
+/* The parent ends here, with the agent's code in *ret_exit. */
+static enum err_code run_supervised(const struct config *config, int *ret_exit, struct err *err)
+{
+    struct supervisor_link link;
+    const char *wanted = getenv("CAPTAIN_AGENT_SUPERVISOR");
+    if (!config->supervised || (wanted && str_equal(wanted, "0")))
+        return agent_run(config, NULL, err);
+    if (supervisor_run(config, &link, ret_exit, err))
+        return agent_run(config, &link, err);
+    return *ret_exit < 0 ? err->code : ERR_OK;
+}
+
+static enum err_code run(const char *path, int *ret_exit, struct err *err)
 {
     struct arena arena;
     struct config config;
@@ -62,7 +80,7 @@ static enum err_code run(const char *path, struct err *err)
         code = ERR_USAGE;
     } else {
         log_open("captain-agent", config.log_level);
-        code = agent_run(&config, err);
+        code = run_supervised(&config, ret_exit, err);
     }
     arena_fini(&arena);
     return code;
@@ -78,6 +96,7 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct err err = {.code = ERR_OK};
+    int exit_of_agent = -1;
     (void)signal(SIGPIPE, SIG_IGN);
     log_open("captain-agent", LOG_LEVEL_INFO);
     enum err_code code = read_arguments(argc, argv, &arguments, &err);
@@ -85,9 +104,11 @@ int main(int argc, char **argv)
         (void)err_hint(&err, "captain-agent --help");
     else if (arguments.text)
         return fputs(arguments.text, stdout) < 0 || fflush(stdout) != 0;
+    else if (arguments.deadman)
+        code = supervisor_deadman(arguments.deadman, &err);
     else
-        code = run(arguments.config, &err);
+        code = run(arguments.config, &exit_of_agent, &err);
     if (code != ERR_OK)
         log_err("error", &err);
-    return exit_code(code);
+    return exit_of_agent >= 0 ? exit_of_agent : exit_code(code);
 }

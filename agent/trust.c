@@ -134,17 +134,19 @@ static enum err_code check_expiry(const char *what, int64_t expires_ms, int64_t 
     return err_set(err, ERR_EXPIRED, "%s expired at %s", what, when);
 }
 
-static enum err_code open_desired(struct trust *trust, struct bytes envelope, struct arena *arena,
-                                  struct desired *ret, struct err *err)
+/* A document signed by captain's online key. */
+static enum err_code open_online(struct trust *trust, const char *sign_type,
+                                 const struct codec_type *codec, struct bytes envelope,
+                                 struct arena *arena, void *ret, struct err *err)
 {
     struct sign_role role;
     struct bytes payload;
     enum err_code code;
     if ((code = find_role(&trust->root, "desired", arena, &role, err)) ||
-        (code = sign_open(SIGN_TYPE_DESIRED, SIGN_DESIRED_MAX_BYTES, envelope, &role, arena,
-                          &payload, err)))
+        (code =
+             sign_open(sign_type, SIGN_DESIRED_MAX_BYTES, envelope, &role, arena, &payload, err)))
         return code;
-    return codec_decode(&codec_desired, payload, arena, ret, err);
+    return codec_decode(codec, payload, arena, ret, err);
 }
 
 static enum err_code check_meant(const struct trust *trust, const struct desired *desired,
@@ -171,14 +173,39 @@ static enum err_code check_generation(uint64_t generation, bool same_bytes, bool
     return ERR_OK;
 }
 
-static enum err_code raise_desired(struct trust *trust, const char *counter,
-                                   const struct desired *desired, struct err *err)
+/* What both documents of captain's online key have. */
+struct issued {
+    struct bytes envelope;
+    uint64_t generation;
+    int64_t issued_ms, expires_ms;
+};
+
+static enum err_code raise_issued(struct trust *trust, const char *counter,
+                                  const struct issued *issued, struct err *err)
 {
-    enum err_code code = agent_store_raise_counter(trust->store, counter, desired->generation, err);
-    if (code == ERR_OK && desired->issued_ms > 0)
+    enum err_code code = agent_store_raise_counter(trust->store, counter, issued->generation, err);
+    if (code == ERR_OK && issued->issued_ms > 0)
         code =
-            agent_store_raise_counter(trust->store, "signed_ms", (uint64_t)desired->issued_ms, err);
+            agent_store_raise_counter(trust->store, "signed_ms", (uint64_t)issued->issued_ms, err);
     return code;
+}
+
+/* Not older than what was seen under that counter, not expired; seen from now on. */
+static enum err_code check_issued(struct trust *trust, const char *counter,
+                                  const struct issued *issued, const struct issued *last,
+                                  int64_t now_ms, struct err *err)
+{
+    uint64_t seen = agent_store_counter(trust->store, counter);
+    /* A counter above the last document kept: that document was lost, its bytes cannot be compared.
+     */
+    bool have_last = last->envelope.len > 0 && last->generation >= seen;
+    uint64_t floor = last->generation > seen ? last->generation : seen;
+    bool same = bytes_equal(issued->envelope, last->envelope);
+    enum err_code code;
+    if ((code = check_generation(issued->generation, same, have_last, floor, err)) ||
+        (code = check_expiry("it", issued->expires_ms, now_ms, err)))
+        return code;
+    return raise_issued(trust, counter, issued, err);
 }
 
 enum err_code trust_desired(struct trust *trust, struct bytes envelope, const char *app,
@@ -189,20 +216,37 @@ enum err_code trust_desired(struct trust *trust, struct bytes envelope, const ch
     struct desired desired;
     enum err_code code;
     if ((code = check_root_expiry(trust, now_ms, err)) ||
-        (code = open_desired(trust, envelope, arena, &desired, err)) ||
+        (code = open_online(trust, SIGN_TYPE_DESIRED, &codec_desired, envelope, arena, &desired,
+                            err)) ||
         (code = check_meant(trust, &desired, app, channel, err)))
         return code;
     char counter[COUNTER_NAME_MAX];
     (void)snprintf(counter, sizeof counter, "desired/%s/%s", app, channel);
-    uint64_t seen = agent_store_counter(trust->store, counter);
-    /* A counter above the last document kept: that document was lost, its bytes cannot be compared.
-     */
-    bool have_last = last.len > 0 && last_generation >= seen;
-    uint64_t floor = last_generation > seen ? last_generation : seen;
-    if ((code = check_generation(desired.generation, bytes_equal(envelope, last), have_last, floor,
-                                 err)) ||
-        (code = check_expiry("it", desired.expires_ms, now_ms, err)) ||
-        (code = raise_desired(trust, counter, &desired, err)))
+    struct issued now = {envelope, desired.generation, desired.issued_ms, desired.expires_ms},
+                  before = {.envelope = last, .generation = last_generation};
+    if ((code = check_issued(trust, counter, &now, &before, now_ms, err)))
+        return code;
+    *ret = desired;
+    return ERR_OK;
+}
+
+enum err_code trust_device(struct trust *trust, struct bytes envelope, const char *device,
+                           struct bytes last, uint64_t last_generation, int64_t now_ms,
+                           struct arena *arena, struct device_desired *ret, struct err *err)
+{
+    struct device_desired desired;
+    enum err_code code;
+    if ((code = check_root_expiry(trust, now_ms, err)) ||
+        (code = open_online(trust, SIGN_TYPE_DEVICE, &codec_device_desired, envelope, arena,
+                            &desired, err)))
+        return code;
+    if (!str_equal(desired.tenant, trust->root.tenant))
+        return err_set(err, ERR_WRONG_TARGET, "it is of tenant \"%s\"", desired.tenant);
+    if (!str_equal(desired.device, device))
+        return err_set(err, ERR_WRONG_TARGET, "it is about device %s", desired.device);
+    struct issued now = {envelope, desired.generation, desired.issued_ms, desired.expires_ms},
+                  before = {.envelope = last, .generation = last_generation};
+    if ((code = check_issued(trust, "device", &now, &before, now_ms, err)))
         return code;
     *ret = desired;
     return ERR_OK;

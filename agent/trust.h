@@ -29,6 +29,12 @@ MUST_USE enum err_code trust_desired(struct trust *trust, struct bytes envelope,
                                      uint64_t last_generation, int64_t now_ms, struct arena *arena,
                                      struct desired *ret, struct err *err);
 
+/* As trust_desired, for what this device ("site/device") alone is told. */
+MUST_USE enum err_code trust_device(struct trust *trust, struct bytes envelope, const char *device,
+                                    struct bytes last, uint64_t last_generation, int64_t now_ms,
+                                    struct arena *arena, struct device_desired *ret,
+                                    struct err *err);
+
 /* For installing: digest of the payload (ERR_HASH, before anything else is looked at: another try
  * may bring the right bytes), signatures of the release role, app, expiry, revocation, floor, and
  * that the clock is not before the last signed time. */

@@ -59,6 +59,8 @@ static enum health_verdict verdict_of_all(const struct health_state *health)
 {
     enum health_verdict worst = HEALTH_GOOD;
     for (uint32_t i = 0; i < health->checks_len; i++) {
+        if (health->checks[i].rule.excused)
+            continue;
         if (health->checks[i].verdict == HEALTH_BAD)
             return HEALTH_BAD;
         if (health->checks[i].verdict == HEALTH_UNKNOWN)
@@ -86,6 +88,7 @@ bool health_result(struct health_state *health, uint32_t check, bool ok, int64_t
     struct health_check *it = &health->checks[check];
     it->running = false;
     count(it, ok);
+    it->rule.excused = it->rule.excused && it->verdict != HEALTH_GOOD;
     enum health_verdict before = health->verdict;
     health->verdict = verdict_of_all(health);
     if (health->verdict != HEALTH_GOOD)

@@ -8,6 +8,9 @@
  * While the app is not well yet, a check that has not passed is asked every HEALTH_EAGER_MS for the
  * first HEALTH_EAGER_FOR_MS: a service that needs a moment to open its port is seen soon after it
  * did.
+ *
+ * What worked before is the baseline: a check that failed before the release came is excused, and
+ * says nothing about the app until it has passed for the first time.
  */
 #pragma once
 
@@ -20,6 +23,7 @@ struct health_check_rule {
     uint32_t interval_ms;         /* at least 1 */
     uint32_t healthy_threshold;   /* at least 1 */
     uint32_t unhealthy_threshold; /* at least 1 */
+    bool excused;                 /* it failed before already: counts only once it has passed */
 };
 
 enum health_verdict {

@@ -12,19 +12,21 @@ static const struct {
     unsigned successors;
 } table[LIFECYCLE_STATES] = {
     [LIFECYCLE_EMPTY] = {"empty", TO(FETCHING) | TO(REFUSED)},
-    [LIFECYCLE_FETCHING] = {"fetching", TO(FETCHING) | TO(WAITING) | TO(STOPPING) | TO(SERVING) |
+    [LIFECYCLE_FETCHING] = {"fetching", TO(FETCHING) | TO(WAITING) | TO(ASKING) | TO(SERVING) |
                                             TO(REFUSED) | TO(EMPTY)},
     [LIFECYCLE_WAITING] = {"waiting", TO(FETCHING) | TO(SERVING) | TO(REFUSED) | TO(EMPTY)},
     [LIFECYCLE_STOPPING] = {"stopping",
                             TO(SWITCHING) | TO(FETCHING) | TO(SERVING) | TO(REFUSED) | TO(EMPTY)},
     [LIFECYCLE_SWITCHING] = {"switching", TO(STARTING) | TO(WAITING) | TO(FETCHING) | TO(SERVING) |
-                                              TO(REFUSED) | TO(EMPTY)},
+                                              TO(REFUSED) | TO(EMPTY) | TO(RETREATING)},
     [LIFECYCLE_STARTING] = {"starting", TO(CONFIRMING) | TO(RETREATING)},
     [LIFECYCLE_CONFIRMING] = {"confirming", TO(SERVING) | TO(RETREATING)},
     [LIFECYCLE_SERVING] = {"serving", TO(FETCHING) | TO(REFUSED) | TO(EMPTY)},
     [LIFECYCLE_RETREATING] = {"retreating", TO(RESTORING)},
     [LIFECYCLE_RESTORING] = {"restoring", TO(REFUSED)},
     [LIFECYCLE_REFUSED] = {"refused", TO(FETCHING) | TO(SERVING) | TO(EMPTY)},
+    [LIFECYCLE_ASKING] = {"asking",
+                          TO(STOPPING) | TO(FETCHING) | TO(SERVING) | TO(REFUSED) | TO(EMPTY)},
 };
 
 struct step {
@@ -53,9 +55,19 @@ bool lifecycle_same(const struct lifecycle_release *a, const struct lifecycle_re
     return !a->set || memcmp(a->digest, b->digest, DIGEST_BYTES) == 0;
 }
 
+/* Before the switch, on to where no leave is needed: what captain granted is not used. */
+static bool leaves_unused(enum lifecycle_state from, enum lifecycle_state to, bool another)
+{
+    const unsigned before = TO(FETCHING) | TO(WAITING) | TO(ASKING) | TO(STOPPING) | TO(SWITCHING);
+    const unsigned over = TO(SERVING) | TO(EMPTY) | TO(REFUSED) | TO(WAITING);
+    return before & (1u << from) && (over & (1u << to) || (to == LIFECYCLE_FETCHING && another));
+}
+
 static void move(struct step *s, enum lifecycle_state to, unsigned rule, const char *why)
 {
     assert(lifecycle_may_move(s->state->state, to));
+    s->ret->return_lease = leaves_unused(s->state->state, to, s->ret->new_attempt);
+    s->ret->hold = LIFECYCLE_HOLD_NONE;
     s->ret->action = LIFECYCLE_DO_NOTHING;
     s->ret->moved = true;
     s->ret->from = s->state->state;
@@ -152,6 +164,7 @@ static void rest(struct step *s, unsigned rule, const char *why)
     s->state->target = s->state->confirmed;
     s->state->failures = 0;
     s->state->reason_code = ERR_OK;
+    s->state->space_bytes = 0;
     move(s, s->state->confirmed.set ? LIFECYCLE_SERVING : LIFECYCLE_EMPTY, rule, why);
 }
 
@@ -161,6 +174,7 @@ static void begin_attempt(struct step *s, unsigned rule, const char *why)
     s->state->decision = s->desired->decision;
     s->state->failures = 0;
     s->state->reason_code = ERR_OK;
+    s->state->space_bytes = 0;
     s->ret->new_attempt = true;
     move(s, LIFECYCLE_FETCHING, rule, why);
 }
@@ -196,6 +210,8 @@ static void wait_and_retry(struct step *s, enum err_code code, const char *why)
         report(s, LIFECYCLE_REPORT_FETCH_FAILED, code);
     s->state->failures++;
     s->state->reason_code = code;
+    s->state->space_bytes =
+        code == ERR_NO_SPACE ? s->seen->free_bytes + LIFECYCLE_SPACE_GROWN_BYTES : 0;
     move(s, LIFECYCLE_WAITING, 5, why);
 }
 
@@ -215,7 +231,7 @@ static void staged(struct step *s)
         return;
     }
     report(s, LIFECYCLE_REPORT_FETCHED, ERR_OK);
-    move(s, LIFECYCLE_STOPPING, 0, "the release is staged whole");
+    move(s, LIFECYCLE_ASKING, 0, "the release is staged whole");
 }
 
 static void step_resting(struct step *s) /* EMPTY and SERVING */
@@ -244,12 +260,71 @@ static void step_waiting(struct step *s)
 {
     if (left_attempt(s))
         return;
-    if (s->now_ms >= s->seen->retry_at_ms) {
+    bool due = s->now_ms >= s->seen->retry_at_ms;
+    bool cramped = s->seen->free_bytes < s->state->space_bytes;
+    if (due && !cramped) {
         move(s, LIFECYCLE_FETCHING, 5, "the next try is due");
         return;
     }
     (void)keep_confirmed_running(s);
-    by(s, s->seen->retry_at_ms);
+    s->ret->hold = cramped ? LIFECYCLE_HOLD_SPACE : LIFECYCLE_HOLD_NONE;
+    by(s, due ? s->now_ms + LIFECYCLE_SPACE_LOOK_MS : s->seen->retry_at_ms);
+}
+
+static void hold(struct step *s, enum lifecycle_hold whom, int64_t again_ms)
+{
+    s->ret->hold = whom;
+    s->ret->return_lease = s->seen->lease_granted;
+    by(s, again_ms);
+}
+
+/* True when captain's word is there, or not needed. */
+static bool has_lease(struct step *s)
+{
+    if (!s->desired->lease || s->seen->lease_granted)
+        return true;
+    s->ret->hold = LIFECYCLE_HOLD_LEASE;
+    if (s->now_ms >= s->seen->lease_again_ms)
+        want(s, LIFECYCLE_DO_LEASE);
+    else
+        by(s, s->seen->lease_again_ms);
+    return false;
+}
+
+static bool has_passed_hook(struct step *s)
+{
+    switch (s->seen->hook) {
+    case LIFECYCLE_HOOK_UNASKED:
+        want(s, LIFECYCLE_DO_HOOK);
+        break;
+    case LIFECYCLE_HOOK_RUNNING:
+        s->ret->hold = LIFECYCLE_HOLD_HOOK;
+        break;
+    case LIFECYCLE_HOOK_NOT_NOW:
+        hold(s, LIFECYCLE_HOLD_HOOK, s->seen->ask_again_ms);
+        break;
+    case LIFECYCLE_HOOK_NONE:
+    case LIFECYCLE_HOOK_PASSED:
+        return true;
+    }
+    return false;
+}
+
+/* Rule 10. While a hook says no, captain is not asked: its leave would be held in vain. */
+static void step_asking(struct step *s)
+{
+    if (left_attempt(s))
+        return;
+    if (!s->seen->target_staged)
+        move(s, LIFECYCLE_FETCHING, 9, "the staged release is gone from the disk");
+    else if (!keep_confirmed_running(s))
+        return;
+    else if (s->seen->locked)
+        hold(s, LIFECYCLE_HOLD_LOCK, s->seen->ask_again_ms);
+    else if (s->seen->hook == LIFECYCLE_HOOK_NOT_NOW)
+        hold(s, LIFECYCLE_HOLD_HOOK, s->seen->ask_again_ms);
+    else if (has_lease(s) && has_passed_hook(s))
+        move(s, LIFECYCLE_STOPPING, 10, "nobody minds the change now");
 }
 
 static void step_stopping(struct step *s)
@@ -264,8 +339,20 @@ static void step_stopping(struct step *s)
         move(s, LIFECYCLE_SWITCHING, 2, "the old release has stopped, the new one is whole");
 }
 
+/* Rule 11. */
+static bool deadman_fired(struct step *s)
+{
+    if (!s->seen->deadman_fired)
+        return false;
+    refuse_target(s, ERR_UNHEALTHY);
+    move(s, LIFECYCLE_RETREATING, 11, "the dead-man timer went off: the agent did not confirm it");
+    return true;
+}
+
 static void step_switching(struct step *s)
 {
+    if (deadman_fired(s))
+        return;
     if (lifecycle_same(&s->seen->current, &s->state->target)) {
         s->state->failures = 0;
         s->state->reason_code = ERR_OK;
@@ -322,7 +409,7 @@ static bool target_runs(struct step *s)
 
 static void step_starting(struct step *s)
 {
-    if (gave_up(s))
+    if (deadman_fired(s) || gave_up(s))
         return;
     if (target_runs(s)) {
         report(s, LIFECYCLE_REPORT_ACTIVATED, ERR_OK);
@@ -348,6 +435,8 @@ static void confirm(struct step *s)
 static void step_confirming(struct step *s)
 {
     int64_t healthy_ms = s->seen->healthy_since_ms;
+    if (deadman_fired(s))
+        return;
     if (target_runs(s) && healthy_ms >= 0) {
         int64_t start_ms = healthy_ms > s->state->since_ms ? healthy_ms : s->state->since_ms;
         bool long_enough = s->now_ms - start_ms >= s->seen->confirm_ms;
@@ -394,10 +483,10 @@ static void step_restoring(struct step *s)
 
 static void step_refused(struct step *s)
 {
-    if (desired_is_refused(s))
-        (void)keep_confirmed_running(s);
-    else
+    if (!desired_is_refused(s))
         follow_desired(s, 0);
+    else if (keep_confirmed_running(s) && s->desired->lease && has_lease(s))
+        begin_attempt(s, 3, "captain lets it be tried again");
 }
 
 /* Rule 9. Before the switch has happened (or after it has been undone) the loss only means that
@@ -428,7 +517,7 @@ void lifecycle_step(struct lifecycle *state, const struct lifecycle_desired *des
         [LIFECYCLE_SWITCHING] = step_switching,   [LIFECYCLE_STARTING] = step_starting,
         [LIFECYCLE_CONFIRMING] = step_confirming, [LIFECYCLE_SERVING] = step_serving,
         [LIFECYCLE_RETREATING] = step_retreating, [LIFECYCLE_RESTORING] = step_restoring,
-        [LIFECYCLE_REFUSED] = step_refused,
+        [LIFECYCLE_REFUSED] = step_refused,       [LIFECYCLE_ASKING] = step_asking,
     };
     *ret = (struct lifecycle_effects){.why = "", .deadline_ms = INT64_MAX};
     struct step s = {state, desired, observed, now_ms, ret};

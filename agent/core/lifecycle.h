@@ -29,6 +29,13 @@
  * point: before the switch at once, after it when confirmed or gone back.
  *   9. What the disk has lost is not there: a confirmed release that is no longer whole is fetched
  * again.
+ *   10. Before anything is stopped the device asks, in this order: the app's update lock, captain's
+ * lease, the pre-stop hooks of what runs. While any of them says no, what runs goes on running; a
+ * lease that cannot be used now is given back. A release refused here is tried again under the same
+ * decision only when captain gives a lease for it.
+ *   11. The dead-man timer went off: somebody else stopped the target and turned the link back; the
+ * attempt has failed.
+ *   12. No space is not tried again before space has grown.
  */
 #pragma once
 
@@ -38,7 +45,11 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 
-enum { LIFECYCLE_REBOOTS_MAX = 3 };
+enum {
+    LIFECYCLE_REBOOTS_MAX = 3,
+    LIFECYCLE_SPACE_GROWN_BYTES = 1 << 20, /* that much more must be free: files come and go */
+    LIFECYCLE_SPACE_LOOK_MS = 30000,
+};
 
 enum lifecycle_state {
     LIFECYCLE_EMPTY,      /* nothing installed, nothing desired */
@@ -52,6 +63,7 @@ enum lifecycle_state {
     LIFECYCLE_RETREATING, /* the failed target's services are asked to end */
     LIFECYCLE_RESTORING,  /* `current` is renamed back to the previous release, which is started */
     LIFECYCLE_REFUSED,    /* the desired release is not taken; the previous one, if any, serves */
+    LIFECYCLE_ASKING,     /* staged; the device waits for leave to change */
     LIFECYCLE_STATES
 };
 
@@ -76,6 +88,7 @@ struct lifecycle {
     int64_t since_ms;           /* of this state; the clock of `now_ms` */
     enum err_code refused_code; /* why it was refused */
     enum err_code reason_code;  /* why WAITING */
+    uint64_t space_bytes;       /* free space that the next try needs; 0: not known */
 };
 
 /* What the channel wants from this device (the cohort is decided already). */
@@ -83,12 +96,21 @@ struct lifecycle_desired {
     struct lifecycle_release release; /* not set: nothing is desired */
     uint64_t decision;     /* which decision wants it: the same again (a re-issue) is no new wish */
     uint32_t data_version; /* known once staged, else 0 */
+    bool lease;            /* captain's leave is needed before anything is stopped */
 };
 
 enum lifecycle_fetch {
     LIFECYCLE_FETCH_IDLE,
     LIFECYCLE_FETCH_RUNNING,
     LIFECYCLE_FETCH_FAILED, /* fetch_error says why; told until a step moved, then IDLE again */
+};
+
+enum lifecycle_hook {
+    LIFECYCLE_HOOK_NONE, /* what runs has none */
+    LIFECYCLE_HOOK_UNASKED,
+    LIFECYCLE_HOOK_RUNNING,
+    LIFECYCLE_HOOK_PASSED,
+    LIFECYCLE_HOOK_NOT_NOW, /* until ask_again_ms, then UNASKED */
 };
 
 /* What is there, looked at now. */
@@ -109,6 +131,13 @@ struct lifecycle_observed {
     int64_t healthy_since_ms; /* all checks pass since; -1: they do not */
     int64_t bus_reached_ms;   /* last time the bus was connected (now, while it is); -1: never */
     int64_t retry_at_ms;      /* from core/retry, after a failed fetch */
+    bool locked;              /* the app's update lock is held */
+    enum lifecycle_hook hook;
+    int64_t ask_again_ms;   /* when locked or hook are looked at again */
+    bool lease_granted;     /* and not ended */
+    int64_t lease_again_ms; /* when captain may be asked (again); INT64_MAX: an ask is out */
+    bool deadman_fired;     /* for the target */
+    uint64_t free_bytes;    /* of the disk */
 };
 
 enum lifecycle_action {
@@ -117,6 +146,8 @@ enum lifecycle_action {
     LIFECYCLE_DO_STOP,   /* ask all services to end; TERM, later KILL */
     LIFECYCLE_DO_SWITCH, /* point `current` at `release`; not set: remove the link */
     LIFECYCLE_DO_START,  /* start the services of `current` */
+    LIFECYCLE_DO_LEASE,  /* ask captain for leave to activate the desired release */
+    LIFECYCLE_DO_HOOK,   /* run the pre-stop hooks of `current` */
     LIFECYCLE_DO_PRUNE,  /* remove releases other than target, confirmed and previous. The only
                           * action that  comes with a move: do it once, after persisting */
 };
@@ -132,14 +163,25 @@ enum lifecycle_report {
     LIFECYCLE_REPORT_REFUSED,
 };
 
+/* Whose word ASKING (or WAITING) waits for. */
+enum lifecycle_hold {
+    LIFECYCLE_HOLD_NONE,
+    LIFECYCLE_HOLD_LOCK,
+    LIFECYCLE_HOLD_LEASE,
+    LIFECYCLE_HOLD_HOOK,
+    LIFECYCLE_HOLD_SPACE,
+};
+
 struct lifecycle_effects {
     enum lifecycle_action action;
     struct lifecycle_release release; /* of DO_FETCH, DO_SWITCH */
     enum lifecycle_report report;
     enum err_code report_code;
     struct lifecycle_release report_release;
-    bool moved;                /* state changed: persist before acting, then step again */
-    bool new_attempt;          /* a try at a new target begins: the shell draws an attempt id */
+    bool moved;        /* state changed: persist before acting, then step again */
+    bool new_attempt;  /* a try at a new target begins: the shell draws an attempt id */
+    bool return_lease; /* what captain granted, if it did, is not used: give it back */
+    enum lifecycle_hold hold;
     enum lifecycle_state from; /* when moved */
     unsigned rule;       /* the number of the rule that moved it; 0: the plain order of things */
     const char *why;     /* static sentence of the reason, or "" */

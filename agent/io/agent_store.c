@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/io/sql/agent_schema_1.sql.h"
+#include "agent/io/sql/agent_schema_2.sql.h"
 #include "agent/io/sql/agent_store.sql.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
@@ -229,7 +230,7 @@ static enum err_code load_events(struct agent_store *store, struct err *err)
 
 enum err_code agent_store_open(const char *path, struct agent_store **ret, struct err *err)
 {
-    static const char *const migrations[] = {SQL_AGENT_SCHEMA_1};
+    static const char *const migrations[] = {SQL_AGENT_SCHEMA_1, SQL_AGENT_SCHEMA_2};
     static const struct db_schema schema = {APPLICATION_ID, migrations, ARRAY_LEN(migrations)};
     struct agent_store *store = mem_new(1, sizeof *store);
     enum err_code code = ERR_OK;
@@ -314,8 +315,14 @@ static enum err_code read_app(struct db_stmt *stmt, struct arena *arena, struct 
     life->reason_code = (enum err_code)db_int(stmt, 11);
     struct bytes desired = db_bytes(stmt, 12);
     row->generation = (uint64_t)db_int(stmt, 13);
+    row->attempt_number = (uint32_t)db_int(stmt, 16);
+    row->flaps = (uint32_t)db_int(stmt, 17);
+    life->space_bytes = (uint64_t)db_int(stmt, 20);
     if (state < 0 || state >= LIFECYCLE_STATES ||
-        str_copy(row->attempt, sizeof row->attempt, db_text(stmt, 14)) != ERR_OK)
+        str_copy(row->attempt, sizeof row->attempt, db_text(stmt, 14)) != ERR_OK ||
+        str_copy(row->rollout, sizeof row->rollout, db_text(stmt, 15)) != ERR_OK ||
+        str_copy(row->excused, sizeof row->excused, db_text(stmt, 18)) != ERR_OK ||
+        str_copy(row->failure, sizeof row->failure, db_text(stmt, 19)) != ERR_OK)
         return err_set(err, ERR_MALFORMED, "the agent's database holds an app that cannot be read");
     if (desired.len > 0) {
         row->desired = bytes_of(arena_dup(arena, desired.ptr, desired.len), desired.len);
@@ -349,13 +356,43 @@ enum err_code agent_store_put_app(struct agent_store *store, const char *app,
 {
     const struct lifecycle *life = &row->lifecycle;
     struct db_stmt *stmt = db_stmt(
-        store->db, SQL_APP_PUT, "sibbbbiiiiiiibis", app, (int64_t)life->state,
+        store->db, SQL_APP_PUT, "sibbbbiiiiiiibissiissi", app, (int64_t)life->state,
         release_bytes(&life->target), release_bytes(&life->confirmed),
         release_bytes(&life->previous), release_bytes(&life->refused), signed_of(life->decision),
         signed_of(life->refused_decision), (int64_t)life->data_version, (int64_t)life->failures,
         life->since_ms, (int64_t)life->refused_code, (int64_t)life->reason_code, row->desired,
-        signed_of(row->generation), row->attempt);
+        signed_of(row->generation), row->attempt, row->rollout, (int64_t)row->attempt_number,
+        (int64_t)row->flaps, row->excused, row->failure, signed_of(life->space_bytes));
     return db_run(store->db, stmt, err);
+}
+
+/* ---- the device ---- */
+
+enum err_code agent_store_get_device(struct agent_store *store, struct arena *arena,
+                                     struct bytes *ret, struct err *err)
+{
+    struct err row_err = {.code = ERR_OK};
+    struct bytes copy = {0};
+    struct db_stmt *stmt = db_stmt(store->db, SQL_DEVICE_GET, "");
+    bool found = db_row(store->db, stmt, &row_err);
+    if (found) {
+        struct bytes envelope = db_bytes(stmt, 0);
+        copy = bytes_of(arena_dup(arena, envelope.ptr, envelope.len), envelope.len);
+    }
+    while (found && db_row(store->db, stmt, &row_err)) {
+    }
+    if (row_err.code != ERR_OK)
+        return hand_over(&row_err, err);
+    if (!found || copy.ptr == NULL)
+        return err_set(err, ERR_NOT_FOUND, "nothing is known of this device's own desired state");
+    *ret = copy;
+    return ERR_OK;
+}
+
+enum err_code agent_store_put_device(struct agent_store *store, struct bytes envelope,
+                                     struct err *err)
+{
+    return db_run(store->db, db_stmt(store->db, SQL_DEVICE_PUT, "b", envelope), err);
 }
 
 /* ---- events ---- */

@@ -13,7 +13,10 @@
 
 struct agent_store;
 
-enum { AGENT_OUTBOX_MAX = 10000 }; /* events that wait for captain, twice that at the most */
+enum {
+    AGENT_OUTBOX_MAX = 10000, /* events that wait for captain, twice that at the most */
+    AGENT_EXCUSED_MAX = 32 * (TOKEN_MAX + 1),
+};
 
 MUST_USE enum err_code agent_store_open(const char *path, struct agent_store **ret,
                                         struct err *err);
@@ -25,9 +28,14 @@ const char *agent_store_epoch(const struct agent_store *store);
 /* One app: the machine's memory, the last desired document accepted, the attempt. */
 struct agent_app_row {
     struct lifecycle lifecycle;
-    struct bytes desired;    /* signed envelope; empty: none. In the arena when read */
-    uint64_t generation;     /* of it */
-    char attempt[ULID_TEXT]; /* "" or the attempt in progress or last made */
+    struct bytes desired;            /* signed envelope; empty: none. In the arena when read */
+    uint64_t generation;             /* of it */
+    char attempt[ULID_TEXT];         /* "" or the attempt in progress or last made */
+    char rollout[TOKEN_MAX + 1];     /* that it was made for, or "" */
+    uint32_t attempt_number;         /* within the rollout, from 1; 0: of none */
+    uint32_t flaps;                  /* how often it became unhealthy in this attempt */
+    char excused[AGENT_EXCUSED_MAX]; /* "a,b": checks that failed before the switch already */
+    char failure[ERR_TEXT_MAX];      /* why the last attempt was given up */
 };
 /* ERR_NOT_FOUND when the app is new. */
 MUST_USE enum err_code agent_store_get_app(struct agent_store *store, const char *app,
@@ -35,6 +43,12 @@ MUST_USE enum err_code agent_store_get_app(struct agent_store *store, const char
                                            struct err *err);
 MUST_USE enum err_code agent_store_put_app(struct agent_store *store, const char *app,
                                            const struct agent_app_row *row, struct err *err);
+
+/* The signed document about this device that was accepted last, in the arena; ERR_NOT_FOUND. */
+MUST_USE enum err_code agent_store_get_device(struct agent_store *store, struct arena *arena,
+                                              struct bytes *ret, struct err *err);
+MUST_USE enum err_code agent_store_put_device(struct agent_store *store, struct bytes envelope,
+                                              struct err *err);
 
 /* Events: numbered from 1 without gaps within the epoch. Fills event->epoch and event->seq. Captain
  * takes no event behind a gap, so none is ever dropped once it has a number; instead, when

@@ -225,6 +225,17 @@ void child_stop(struct child *child, int64_t timeout_ms)
                   on_kill_time, child);
 }
 
+void child_kill(const struct child_identity *identity)
+{
+    char boot_id[37];
+    clock_boot_id(boot_id);
+    if (!str_equal(boot_id, identity->boot_id) || identity->pid <= 1 || identity->pid > INT32_MAX ||
+        !is_same(identity))
+        return;
+    if (kill((pid_t)-identity->pid, SIGKILL) != 0)
+        (void)kill((pid_t)identity->pid, SIGKILL);
+}
+
 void child_forget(struct child *child)
 {
     if (child == NULL)

@@ -53,6 +53,8 @@ MUST_USE enum err_code child_adopt(struct loop *loop, const struct child_identit
                                    struct err *err);
 /* TERM to its group now, KILL after timeout_ms; ended runs when it is gone. Idempotent. */
 void child_stop(struct child *child, int64_t timeout_ms);
+/* KILL to the whole group of a process that nobody here watches, if it is still that process. */
+void child_kill(const struct child_identity *identity);
 /* Stops watching, the process goes on. NULL is fine. */
 void child_forget(struct child *child);
 /* Cuts the file to its newest half when it is above max_bytes; call now and then. */

@@ -6,13 +6,16 @@ INSERT INTO setting (name, value) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 -- name: app_get
 SELECT state, target, confirmed, previous, refused, decision, refused_decision, data_version,
-       failures, since_ms, refused_code, reason_code, desired, desired_generation, attempt
+       failures, since_ms, refused_code, reason_code, desired, desired_generation, attempt,
+       rollout, attempt_number, flaps, excused, failure, space_bytes
 FROM app WHERE app = ?1
 -- name: app_put
 INSERT INTO app (app, state, target, confirmed, previous, refused, decision, refused_decision,
                  data_version, failures, since_ms, refused_code, reason_code, desired,
-                 desired_generation, attempt)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 desired_generation, attempt, rollout, attempt_number, flaps, excused, failure,
+                 space_bytes)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+        ?21, ?22)
 ON CONFLICT (app) DO UPDATE SET
     state = excluded.state,
     target = excluded.target,
@@ -28,7 +31,18 @@ ON CONFLICT (app) DO UPDATE SET
     reason_code = excluded.reason_code,
     desired = excluded.desired,
     desired_generation = excluded.desired_generation,
-    attempt = excluded.attempt
+    attempt = excluded.attempt,
+    rollout = excluded.rollout,
+    attempt_number = excluded.attempt_number,
+    flaps = excluded.flaps,
+    excused = excluded.excused,
+    failure = excluded.failure,
+    space_bytes = excluded.space_bytes
+-- name: device_get
+SELECT envelope FROM device WHERE one = 1
+-- name: device_put
+INSERT INTO device (one, envelope) VALUES (1, ?1)
+ON CONFLICT (one) DO UPDATE SET envelope = excluded.envelope
 -- name: event_add
 INSERT INTO event (seq, encoded) VALUES (?1, ?2)
 -- name: event_count

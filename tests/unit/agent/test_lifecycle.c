@@ -46,6 +46,14 @@ struct world {
     int64_t healthy_since_ms, retry_at_ms, bus_ms;
     /* outside */
     bool bus, network_down, disk_full;
+    bool lease;  /* the channel asks for one */
+    bool gives;  /* captain does */
+    bool leased; /* and did */
+    bool locked;
+    enum lifecycle_hook hook, hook_says;
+    int64_t lease_again_ms;
+    bool deadman; /* went off, and nobody has told yet */
+    unsigned asks, returns, hooks;
     int desired;
     uint64_t decision;
     int64_t now_ms;
@@ -115,6 +123,13 @@ static struct lifecycle_observed look(struct world *w)
         .healthy_since_ms = w->started ? w->healthy_since_ms : -1,
         .bus_reached_ms = w->bus_ms,
         .retry_at_ms = w->retry_at_ms,
+        .locked = w->locked,
+        .hook = w->hook,
+        .ask_again_ms = w->now_ms + 50,
+        .lease_granted = w->leased,
+        .lease_again_ms = w->lease_again_ms,
+        .deadman_fired = w->deadman,
+        .free_bytes = w->disk_full ? 0 : 100 << 20,
     };
 }
 
@@ -125,6 +140,7 @@ static struct lifecycle_desired desire(const struct world *w)
         .decision = w->decision,
         .data_version =
             w->desired > 0 && w->on_disk[w->desired] ? w->kinds[w->desired].data_version : 0,
+        .lease = w->lease,
     };
 }
 
@@ -189,10 +205,28 @@ static void act(struct world *w, const struct lifecycle_effects *effects)
     case LIFECYCLE_DO_START:
         start(w);
         break;
+    case LIFECYCLE_DO_LEASE:
+        w->asks++;
+        w->leased = w->gives;
+        w->lease_again_ms = w->now_ms + 100;
+        break;
+    case LIFECYCLE_DO_HOOK:
+        w->hooks++;
+        w->hook = w->hook_says;
+        break;
     case LIFECYCLE_DO_PRUNE:
         prune(w);
         break;
     }
+}
+
+/* What a step says beside its action. */
+static void give_back(struct world *w, const struct lifecycle_effects *effects)
+{
+    if (!effects->return_lease)
+        return;
+    w->returns += w->leased;
+    w->leased = false;
 }
 
 static void tell_move(struct world *w, const struct lifecycle_effects *effects)
@@ -217,6 +251,7 @@ static bool turn(struct world *w, int64_t *ret_deadline_ms)
     struct lifecycle_effects effects;
     lifecycle_step(&w->lifecycle, &desired, &seen, w->now_ms, &effects);
     *ret_deadline_ms = effects.deadline_ms;
+    give_back(w, &effects);
     if (effects.moved) {
         assert_true(lifecycle_may_move(effects.from, w->lifecycle.state));
         w->stored = w->lifecycle;
@@ -226,6 +261,10 @@ static bool turn(struct world *w, int64_t *ret_deadline_ms)
         w->moves++;
         if (w->lifecycle.state == LIFECYCLE_WAITING)
             w->retry_at_ms = w->now_ms + 100;
+        if (w->lifecycle.state == LIFECYCLE_STARTING)
+            w->leased = false; /* used */
+        if (w->lifecycle.state == LIFECYCLE_REFUSED)
+            w->deadman = false;
         tell_move(w, &effects);
     }
     act(w, &effects);
@@ -268,6 +307,9 @@ static void crash(struct world *w, bool reboot)
     w->switch_error = ERR_OK;
     w->healthy_since_ms = w->bus_ms = -1;
     w->retry_at_ms = 0;
+    w->leased = false;
+    w->lease_again_ms = 0;
+    w->hook = w->hook_says == LIFECYCLE_HOOK_NONE ? LIFECYCLE_HOOK_NONE : LIFECYCLE_HOOK_UNASKED;
     lifecycle_restarted(&w->lifecycle, reboot, w->now_ms);
 }
 
@@ -304,7 +346,8 @@ static void test_lifecycle__installs(void **unused)
     want(&w, 1);
     run(&w, 10 * CONFIRM_MS);
     expect(&w, "empty -> fetching\n"
-               "fetching -> stopping, reports 1 fetched\n"
+               "fetching -> asking, reports 1 fetched\n"
+               "asking -> stopping (rule 10)\n"
                "stopping -> switching (rule 2)\n"
                "switching -> starting\n"
                "starting -> confirming, reports 1 activated\n"
@@ -438,7 +481,8 @@ static void test_lifecycle__rule_5_retries_a_fetch_until_it_works(void **unused)
                "waiting -> fetching (rule 5)\n"
                "fetching -> waiting (rule 5)\n"
                "waiting -> fetching (rule 5)\n"
-               "fetching -> stopping, reports 1 fetched\n"
+               "fetching -> asking, reports 1 fetched\n"
+               "asking -> stopping (rule 10)\n"
                "stopping -> switching (rule 2)\n"
                "switching -> starting\n"
                "starting -> confirming, reports 1 activated\n"
@@ -490,7 +534,8 @@ static void test_lifecycle__rule_5_serves_the_old_one_when_the_switch_fails(void
     want(&w, 2);
     run(&w, 50);
     expect(&w, "serving -> fetching\n"
-               "fetching -> stopping, reports 2 fetched\n"
+               "fetching -> asking, reports 2 fetched\n"
+               "asking -> stopping (rule 10)\n"
                "stopping -> switching (rule 2)\n"
                "switching -> waiting (rule 5), reports 2 fetch failed no_space\n");
     assert_int_equal(w.running, 1);
@@ -511,7 +556,8 @@ static void test_lifecycle__rule_6_goes_back_when_unhealthy(void **unused)
     int64_t before_ms = w.now_ms;
     run(&w, CONFIRM_MS + GRACE_MS);
     expect(&w, "serving -> fetching\n"
-               "fetching -> stopping, reports 2 fetched\n"
+               "fetching -> asking, reports 2 fetched\n"
+               "asking -> stopping (rule 10)\n"
                "stopping -> switching (rule 2)\n"
                "switching -> starting\n"
                "starting -> confirming, reports 2 activated\n"
@@ -613,7 +659,8 @@ static void test_lifecycle__rule_7_stops_a_first_release_that_fails(void **unuse
     want(&w, 1);
     run(&w, 100000);
     expect(&w, "empty -> fetching\n"
-               "fetching -> stopping, reports 1 fetched\n"
+               "fetching -> asking, reports 1 fetched\n"
+               "asking -> stopping (rule 10)\n"
                "stopping -> switching (rule 2)\n"
                "switching -> starting\n"
                "starting -> confirming, reports 1 activated\n"
@@ -640,7 +687,8 @@ static void test_lifecycle__rule_8_before_the_switch_at_once(void **unused)
     expect(&w, "serving -> fetching\n"
                "fetching -> waiting (rule 5), reports 2 fetch failed no_contact\n"
                "waiting -> fetching (rule 8)\n"
-               "fetching -> stopping, reports 3 fetched\n"
+               "fetching -> asking, reports 3 fetched\n"
+               "asking -> stopping (rule 10)\n"
                "stopping -> switching (rule 2)\n"
                "switching -> starting\n"
                "starting -> confirming, reports 3 activated\n"
@@ -732,6 +780,161 @@ static void test_lifecycle__rule_2_stops_what_still_runs_before_it_switches(void
     assert_int_equal(w.running, 2);
 }
 
+static void test_lifecycle__rule_10_waits_for_a_lease(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    w.lease = true;
+    want(&w, 2);
+    run(&w, 1000);
+    expect(&w, "serving -> fetching\n"
+               "fetching -> asking, reports 2 fetched\n");
+    assert_int_equal(w.running, 1); /* all the time */
+    assert_in_range(w.asks, 10, 11);
+    w.gives = true;
+    run(&w, 3 * CONFIRM_MS);
+    expect(&w, "asking -> stopping (rule 10)\n"
+               "stopping -> switching (rule 2)\n"
+               "switching -> starting\n"
+               "starting -> confirming, reports 2 activated\n"
+               "confirming -> serving (rule 6), reports 2 confirmed\n");
+    assert_int_equal(w.returns, 0);
+}
+
+static void test_lifecycle__rule_10_a_lock_comes_before_the_lease(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    w.lease = w.gives = w.locked = true;
+    want(&w, 2);
+    run(&w, 1000);
+    assert_int_equal(w.lifecycle.state, LIFECYCLE_ASKING);
+    assert_int_equal(w.asks, 0);
+    w.locked = false;
+    run(&w, 3 * CONFIRM_MS);
+    assert_int_equal(w.running, 2);
+    assert_int_equal(w.asks, 1);
+}
+
+static void test_lifecycle__rule_10_a_hook_that_says_not_now_gives_the_lease_back(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    w.lease = w.gives = true;
+    w.hook = LIFECYCLE_HOOK_UNASKED;
+    w.hook_says = LIFECYCLE_HOOK_NOT_NOW;
+    want(&w, 2);
+    run(&w, 1000);
+    assert_int_equal(w.lifecycle.state, LIFECYCLE_ASKING);
+    assert_int_equal(w.running, 1);
+    assert_int_equal(w.asks, 1);
+    assert_int_equal(w.returns, 1);
+    w.hook = LIFECYCLE_HOOK_UNASKED; /* its time has come */
+    w.hook_says = LIFECYCLE_HOOK_PASSED;
+    run(&w, 3 * CONFIRM_MS);
+    assert_int_equal(w.running, 2);
+    assert_int_equal(w.hooks, 2);
+    assert_int_equal(w.asks, 2);
+}
+
+static void test_lifecycle__rule_10_a_lease_is_given_back_when_another_wish_comes(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    w.lease = w.gives = true;
+    want(&w, 2);
+    run_to(&w, LIFECYCLE_STOPPING);
+    want(&w, 1);
+    run(&w, 1000);
+    assert_int_equal(w.returns, 1);
+    assert_int_equal(w.lifecycle.state, LIFECYCLE_SERVING);
+    assert_int_equal(w.running, 1);
+}
+
+static void test_lifecycle__rule_10_a_refused_release_is_tried_again_by_a_lease(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    w.lease = w.gives = true;
+    w.kinds[2].sick = true;
+    want(&w, 2);
+    run_to(&w, LIFECYCLE_CONFIRMING);
+    w.gives = false;
+    run(&w, 10 * (CONFIRM_MS + GRACE_MS));
+    assert_int_equal(w.lifecycle.state, LIFECYCLE_REFUSED);
+    assert_int_equal(w.running, 1);
+    unsigned attempts = w.attempts;
+    w.kinds[2].sick = false;
+    run(&w, 10 * CONFIRM_MS);
+    assert_int_equal(w.attempts, attempts); /* boxed */
+    w.gives = true;
+    run(&w, 10 * CONFIRM_MS);
+    assert_int_equal(w.attempts, attempts + 1);
+    assert_int_equal(w.running, 2);
+    assert_int_equal(w.lifecycle.state, LIFECYCLE_SERVING);
+}
+
+/* What the supervising parent does to the disk and the processes. */
+static void fire_deadman(struct world *w)
+{
+    w->current = id_of(&w->stored.confirmed);
+    w->running = 0;
+    w->started = false;
+    w->deadman = true;
+}
+
+static void test_lifecycle__rule_11_tells_what_the_dead_man_timer_did(void **unused)
+{
+    (void)unused;
+    static const enum lifecycle_state states[] = {LIFECYCLE_SWITCHING, LIFECYCLE_STARTING,
+                                                  LIFECYCLE_CONFIRMING};
+    for (size_t i = 0; i < 3; i++) {
+        struct world w;
+        world_init(&w);
+        install(&w, 1);
+        w.kinds[2].sick = true;
+        want(&w, 2);
+        run_to(&w, states[i]);
+        fire_deadman(&w);
+        crash(&w, false);
+        w.transcript[0] = '\0';
+        run(&w, 1000);
+        const char *told = strstr(w.transcript, " -> retreating (rule 11)\n"
+                                                "retreating -> restoring (rule 6)\n"
+                                                "restoring -> refused (rule 6), reports 2 rolled "
+                                                "back unhealthy\n");
+        assert_non_null(told);
+        assert_int_equal(w.running, 1);
+    }
+}
+
+static void test_lifecycle__rule_12_no_space_is_not_tried_before_space_has_grown(void **unused)
+{
+    (void)unused;
+    struct world w;
+    world_init(&w);
+    install(&w, 1);
+    w.disk_full = true;
+    want(&w, 2);
+    run(&w, 20 * LIFECYCLE_SPACE_LOOK_MS);
+    assert_int_equal(w.lifecycle.state, LIFECYCLE_WAITING);
+    assert_int_equal(w.running, 1);
+    assert_int_equal(w.lifecycle.failures, 1); /* the first try, and no other */
+    w.disk_full = false;
+    run(&w, LIFECYCLE_SPACE_LOOK_MS + 3 * CONFIRM_MS);
+    assert_int_equal(w.running, 2);
+}
+
 static void test_lifecycle__repairs_the_link(void **unused)
 {
     (void)unused;
@@ -811,7 +1014,10 @@ static void turn_and_maybe_crash(struct world *w, struct rng *rng)
         w->fetch = LIFECYCLE_FETCH_IDLE;
         w->switch_error = ERR_OK;
         w->retry_at_ms = w->now_ms + 100;
+        if (w->lifecycle.state == LIFECYCLE_REFUSED)
+            w->deadman = false;
     }
+    give_back(w, &effects);
     if (fate < 4) {
         crash(w, reboot);
         return;
@@ -835,12 +1041,30 @@ static void fate(struct world *w, struct rng *rng)
         break;
     case 3:
         w->disk_full = rng_below(rng, 3) == 0;
+        w->switch_error = ERR_OK; /* space is looked at when it is missed */
         break;
     case 4:
         w->now_ms += (int64_t)rng_below(rng, 2 * CONFIRM_MS);
         break;
     case 5: /* a service dies by itself and is not up again yet */
         w->healthy_since_ms = -1;
+        break;
+    case 7:
+        w->locked = rng_below(rng, 4) == 0;
+        w->lease = rng_below(rng, 2);
+        w->gives = rng_below(rng, 2);
+        w->hook_says = (enum lifecycle_hook)rng_below(rng, 5);
+        if (w->hook_says == LIFECYCLE_HOOK_UNASKED || w->hook_says == LIFECYCLE_HOOK_RUNNING)
+            w->hook_says = LIFECYCLE_HOOK_PASSED;
+        w->hook = w->hook_says ? LIFECYCLE_HOOK_UNASKED : LIFECYCLE_HOOK_NONE;
+        break;
+    case 8:
+        if (w->stored.confirmed.set && rng_below(rng, 4) == 0 &&
+            (w->stored.state == LIFECYCLE_SWITCHING || w->stored.state == LIFECYCLE_STARTING ||
+             w->stored.state == LIFECYCLE_CONFIRMING)) {
+            fire_deadman(w);
+            crash(w, rng_below(rng, 2));
+        }
         break;
     case 6: /* somebody cleans up */
         if (w->desired != w->current && w->desired != id_of(&w->stored.confirmed))
@@ -894,7 +1118,9 @@ static void walk(uint64_t seed)
         never_between(&w);
     }
     /* The world calms down; a release that is well now says so again. */
-    w.network_down = w.disk_full = false;
+    w.network_down = w.disk_full = w.locked = false;
+    w.lease = false; /* else captain lets bad ones be tried for ever */
+    w.hook_says = w.hook_says ? LIFECYCLE_HOOK_PASSED : LIFECYCLE_HOOK_NONE;
     w.bus = true;
     crash(&w, true);
     run(&w, 100 * (CONFIRM_MS + GRACE_MS));
@@ -996,6 +1222,13 @@ int main(void)
         cmocka_unit_test(test_lifecycle__rule_9_fetches_again_what_the_disk_lost),
         cmocka_unit_test(test_lifecycle__rule_9_fetches_again_a_staged_release_that_is_lost),
         cmocka_unit_test(test_lifecycle__rule_2_stops_what_still_runs_before_it_switches),
+        cmocka_unit_test(test_lifecycle__rule_10_waits_for_a_lease),
+        cmocka_unit_test(test_lifecycle__rule_10_a_lock_comes_before_the_lease),
+        cmocka_unit_test(test_lifecycle__rule_10_a_hook_that_says_not_now_gives_the_lease_back),
+        cmocka_unit_test(test_lifecycle__rule_10_a_lease_is_given_back_when_another_wish_comes),
+        cmocka_unit_test(test_lifecycle__rule_10_a_refused_release_is_tried_again_by_a_lease),
+        cmocka_unit_test(test_lifecycle__rule_11_tells_what_the_dead_man_timer_did),
+        cmocka_unit_test(test_lifecycle__rule_12_no_space_is_not_tried_before_space_has_grown),
         cmocka_unit_test(test_lifecycle__repairs_the_link),
         cmocka_unit_test(test_lifecycle__table_has_no_dead_end_and_no_orphan),
         cmocka_unit_test(test_lifecycle__all_orders_of_three_wishes),
