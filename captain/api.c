@@ -256,6 +256,7 @@ enum err_code api_open(struct captain *captain, struct api **ret, struct err *er
         api_close(api);
         return err_wrap(err, "requests of operators");
     }
+    rollouts_on_change(captain->rollouts, api_rollout_changed, captain);
     *ret = api;
     return ERR_OK;
 }

@@ -109,8 +109,8 @@ static enum err_code add_pin(struct api_request *request, struct device_set *set
     struct device_pin_set *pins = copy_pins(request, set);
     if (!pins)
         return api_too_large(err);
-    /* The app is the release's; what is no release is told there. */
-    (void)str_split_pair(text, '@', app, version, NULL);
+    if (str_split_pair(text, '@', app, version, NULL) != ERR_OK)
+        app[0] = '\0'; /* what is no release's name is told there */
     const enum err_code code = api_find_release(request, app, text, &release, err);
     if (code != ERR_OK)
         return code;

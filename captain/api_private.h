@@ -142,6 +142,8 @@ enum err_code api_rollout_was_told(struct api_request *request, union api_out *r
 /* api_rollout_info.c */
 enum err_code api_rollout_ls(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_rollout_show(struct api_request *request, union api_out *ret, struct err *err);
+/* rollouts_change_fn: tells those who watch, on rollout.<id>. captain is the struct captain. */
+void api_rollout_changed(void *captain, const struct rollout_handle *handle);
 /* api_rollout_plan.c */
 enum err_code api_rollout_plan(struct api_request *request, union api_out *ret, struct err *err);
 /* api_gate.c */

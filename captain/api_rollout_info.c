@@ -11,6 +11,7 @@
 #include "captain/core/wave.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 enum {
     LIST_DEFAULT = 50,
@@ -395,6 +396,38 @@ enum err_code api_rollout_show(struct api_request *request, union api_out *ret, 
     const enum err_code code = api_find_rollout(
         request, query->rollout[0] ? query->rollout : query->channel, &handle, err);
     return code == ERR_OK ? api_rollout_describe(request, &handle, &ret->rollout_info, err) : code;
+}
+
+/* Telling those who watch. */
+
+static enum err_code publish(struct api_request *request, const struct rollout_handle *handle,
+                             struct err *err)
+{
+    char subject[BUS_SUBJECT_MAX + 1];
+    struct rollout_info info;
+    struct bytes data;
+    enum err_code code = api_rollout_describe(request, handle, &info, err);
+    if (code == ERR_OK)
+        code = codec_encode(&codec_rollout_info, &info, &request->arena, &data, err);
+    if (code != ERR_OK)
+        return code;
+    (void)snprintf(subject, sizeof subject, "rollout.%s", handle->id);
+    return bus_publish(request->captain->bus, subject, data, NULL, NULL, err);
+}
+
+void api_rollout_changed(void *captain, const struct rollout_handle *handle)
+{
+    struct api_request *request = mem_new(1, sizeof *request);
+    struct err err = {0};
+    request->captain = captain;
+    arena_init(&request->arena, API_ARENA_BYTES);
+    arena_init(&request->scratch, API_SCRATCH_BYTES);
+    /* Whoever watches asks again after a while; a bus that is away has said so itself. */
+    if (publish(request, handle, &err) != ERR_OK && err.code != ERR_NO_CONTACT)
+        log_err("a rollout's state could not be told", &err);
+    arena_fini(&request->arena);
+    arena_fini(&request->scratch);
+    mem_free(request);
 }
 
 /* Listing. */

@@ -23,6 +23,10 @@ struct client {
     int64_t timeout_ms;
     char why[256]; /* the last reason of no connection */
     bool auth_error;
+    bool interrupted;
+    const char *subject; /* of the subscription, or NULL */
+    bus_message_fn on_message;
+    void *on_message_arg;
     /* the request under way */
     bool done;
     struct arena *arena;
@@ -86,7 +90,12 @@ static enum err_code connect_bus(struct client *client, struct err *err)
         .on_event = on_event,
         .arg = client,
     };
-    if (bus_open(client->loop, &options, &client->bus, err) || bus_start(client->bus, err))
+    if (bus_open(client->loop, &options, &client->bus, err))
+        return err->code;
+    if (client->subject && bus_subscribe(client->bus, client->subject, client->on_message,
+                                         client->on_message_arg, err))
+        return err->code;
+    if (bus_start(client->bus, err))
         return err->code;
     int64_t deadline_ms = clock_mono_ms() + client->timeout_ms;
     while (!bus_connected(client->bus) && !client->auth_error && clock_mono_ms() < deadline_ms)
@@ -96,7 +105,16 @@ static enum err_code connect_bus(struct client *client, struct err *err)
 
 enum err_code client_open(const struct invocation *invocation, struct client **ret, struct err *err)
 {
+    return client_open_on(invocation, NULL, NULL, NULL, ret, err);
+}
+
+enum err_code client_open_on(const struct invocation *invocation, const char *subject,
+                             bus_message_fn fn, void *arg, struct client **ret, struct err *err)
+{
     struct client *client DEFER(client_close_ref) = mem_new(1, sizeof *client);
+    client->subject = subject;
+    client->on_message = fn;
+    client->on_message_arg = arg;
     if (context_resolve(invocation, &client->context, err) ||
         client_timeout(invocation, &client->timeout_ms, err) || loop_open(&client->loop, err))
         return err->code;
@@ -106,6 +124,27 @@ enum err_code client_open(const struct invocation *invocation, struct client **r
     *ret = client;
     client = NULL;
     return ERR_OK;
+}
+
+void client_turn(struct client *client, int64_t wait_ms)
+{
+    loop_turn(client->loop, wait_ms);
+}
+
+static void on_terminate(void *arg)
+{
+    struct client *client = arg;
+    client->interrupted = true;
+}
+
+void client_catch_interrupt(struct client *client)
+{
+    loop_on_terminate(client->loop, on_terminate, client);
+}
+
+bool client_interrupted(const struct client *client)
+{
+    return client->interrupted;
 }
 
 void client_close(struct client *client)

@@ -17,6 +17,15 @@ struct client;
  * ERR_DENIED when the server refuses the credentials. */
 MUST_USE enum err_code client_open(const struct invocation *invocation, struct client **ret,
                                    struct err *err);
+/* The same, and every message on subject goes to fn while the client runs its loop. */
+MUST_USE enum err_code client_open_on(const struct invocation *invocation, const char *subject,
+                                      bus_message_fn fn, void *arg, struct client **ret,
+                                      struct err *err);
+/* Runs the loop once, waiting at most wait_ms. */
+void client_turn(struct client *client, int64_t wait_ms);
+/* From now on SIGINT and SIGTERM are taken note of, instead of ending the process. */
+void client_catch_interrupt(struct client *client);
+bool client_interrupted(const struct client *client);
 void client_close(struct client *client);
 /* For DEFER. */
 void client_close_ref(struct client **client);

@@ -49,6 +49,12 @@ enum flag_id {
     FLAG_CHECK,
     FLAG_STATE_DIR,
     FLAG_KEEP,
+    FLAG_POLICY,
+    FLAG_WATCH,
+    FLAG_GATE,
+    FLAG_AT,
+    FLAG_LIVE,
+    FLAG_ALL,
     FLAG_COUNT,
 };
 _Static_assert(FLAG_COUNT <= 64, "a command's flags are a mask of 64 bits");
@@ -118,6 +124,28 @@ enum err_code cmd_channel_show(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_history(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_start(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_watch(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_wait(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_plan(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_action(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_exclude(struct invocation *invocation, struct err *err);
+enum err_code cmd_rollout_retry(struct invocation *invocation, struct err *err);
+enum err_code cmd_gate_replay(struct invocation *invocation, struct err *err);
+enum err_code cmd_policy_lint(struct invocation *invocation, struct err *err);
+enum err_code cmd_policy_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_policy_set(struct invocation *invocation, struct err *err);
+enum err_code cmd_policy_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_freeze(struct invocation *invocation, struct err *err);
+enum err_code cmd_freeze_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_thaw(struct invocation *invocation, struct err *err);
+enum err_code cmd_why(struct invocation *invocation, struct err *err);
+enum err_code cmd_device_drift(struct invocation *invocation, struct err *err);
+enum err_code cmd_device_label(struct invocation *invocation, struct err *err);
+enum err_code cmd_device_pin(struct invocation *invocation, struct err *err);
+enum err_code cmd_device_unpin(struct invocation *invocation, struct err *err);
 enum err_code cmd_log_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_log_show(struct invocation *invocation, struct err *err);
 enum err_code cmd_context_ls(struct invocation *invocation, struct err *err);

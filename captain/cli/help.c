@@ -72,7 +72,9 @@ void help_print(const struct command *command, const char *noun)
     output_line("%s", "");
     output_line(
         "captain help NOUN VERB says more. Exit codes: 0 done, 1 failed, 2 usage, 3 not found,");
-    output_line("4 not authorised, 5 conflict, 8 no contact, 124 timeout, 130 interrupted.");
+    output_line(
+        "4 not authorised, 5 conflict, 6 a rollout that failed, 8 no contact, 124 timeout,");
+    output_line("130 interrupted.");
 }
 
 enum err_code cmd_help(struct invocation *invocation, struct err *err)

@@ -2,12 +2,14 @@
 #include "captain/cli/output.h"
 
 #include <inttypes.h>
+#include <langinfo.h>
 #include <libsmartcols.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -21,6 +23,7 @@ struct output {
     bool out_color, err_color;
     bool progress_shown;
     int64_t progress_at_ms;
+    size_t drawn; /* rows on the screen that a redraw takes away */
 };
 /* One process has one stdout and one stderr. */
 static struct output output;
@@ -302,4 +305,51 @@ const char *output_time(struct arena *arena, int64_t unix_ms)
 const char *output_short(struct arena *arena, const char *digest)
 {
     return output_text(arena_printf(arena, "%.12s", output_text(digest)));
+}
+
+/* Rows. */
+
+void output_rows(const struct output_row *rows, size_t len)
+{
+    static const char *const colors[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[90m"};
+    for (size_t i = 0; i < len; i++) {
+        char line[LINE_MAX_BYTES];
+        (void)snprintf(line, sizeof line, "%s", rows[i].text);
+        clean(line, false);
+        const bool colored = output.out_color && rows[i].tone != OUTPUT_PLAIN;
+        (void)fprintf(stdout, "%s%s%s\n", colored ? colors[rows[i].tone] : "", line,
+                      colored ? "\033[0m" : "");
+    }
+    (void)fflush(stdout);
+}
+
+void output_redraw(const struct output_row *rows, size_t len)
+{
+    if (!output.out_terminal)
+        return;
+    if (output.drawn)
+        (void)fprintf(stdout, "\033[%zuA\r\033[J", output.drawn);
+    output_rows(rows, len);
+    output.drawn = len;
+}
+
+void output_terminal_size(unsigned *ret_width, unsigned *ret_height, bool *ret_plain)
+{
+    struct winsize size = {0};
+    const bool known = output.out_terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    *ret_width = known ? size.ws_col : 0;
+    *ret_height = known ? size.ws_row : 0;
+    *ret_plain = !str_equal(nl_langinfo(CODESET), "UTF-8");
+}
+
+enum err_code output_message_line(const struct codec_type *type, const void *message,
+                                  struct arena *arena, struct err *err)
+{
+    const char *text;
+    if (codec_json(type, message, 0, arena, &text, err))
+        return err_wrap(err, "the reply cannot be shown as JSON");
+    (void)fputs(text, stdout);
+    (void)fputc('\n', stdout);
+    (void)fflush(stdout);
+    return ERR_OK;
 }

@@ -43,6 +43,21 @@ enum output_tone { OUTPUT_PLAIN, OUTPUT_GOOD, OUTPUT_BUSY, OUTPUT_BAD, OUTPUT_FA
 /* The tone of a state's name ("healthy", "failed", "installing"). */
 enum output_tone output_state_tone(const char *state);
 
+/* A line of its own tone. */
+struct output_row {
+    const char *text;
+    enum output_tone tone;
+};
+/* To stdout, below each other. */
+void output_rows(const struct output_row *rows, size_t len);
+/* In place of those that the last call drew; on a terminal only. */
+void output_redraw(const struct output_row *rows, size_t len);
+/* Of stdout: 0 when it is no terminal. *ret_plain: it knows no UTF-8. */
+void output_terminal_size(unsigned *ret_width, unsigned *ret_height, bool *ret_plain);
+/* The message as JSON in one line: for streams of them. */
+MUST_USE enum err_code output_message_line(const struct codec_type *type, const void *message,
+                                           struct arena *arena, struct err *err);
+
 enum { OUTPUT_COLUMNS_MAX = 12 };
 struct output_table;
 /* Headings end with NULL; one that begins with '>' is aligned to the right. */
