@@ -200,6 +200,8 @@ static enum err_code run(struct replay *replay, const struct rollout_handle *han
     if (code != ERR_OK)
         return code;
     code = history_replay(next_input, replay, until, other, on_verdict, &diff, err);
+    if (code == ERR_OK)
+        code = rollouts_inputs_error(replay->inputs, err);
     rollouts_inputs_end(replay->inputs);
     if (code != ERR_OK)
         return code;

@@ -82,6 +82,8 @@ uint32_t rollouts_member(struct rollouts *rollouts, const struct rollout_handle 
 MUST_USE enum err_code rollouts_inputs(struct rollouts *rollouts, const char *id,
                                        history_next_fn *ret_next, void **ret_context,
                                        struct err *err);
+/* Whether an input could not be read, which ended the replay too early. */
+MUST_USE enum err_code rollouts_inputs_error(const void *context, struct err *err);
 void rollouts_inputs_end(void *context);
 
 /* What START would get now for this channel (members, strata), for start and plan. Arrays in the arena. */
