@@ -66,7 +66,8 @@ static bool is_idle_no(const struct ask *ask, enum lease_answer *ret, int64_t *r
     if (ask->member >= all.members)
         return false;
     rollout_device_view(ask->live->core, ask->member, &view);
-    *ret = rollout_would_lease(ask->live->core, ask->member, clock_unix_ms(), ret_retry_ms);
+    *ret = rollout_would_answer(ask->live->core, ask->member, ask->request->rollback,
+                                clock_unix_ms(), ret_retry_ms);
     return *ret != LEASE_GRANTED && !view.leased && view.device != ROLLOUT_APPLYING &&
            !view.silent && view.eligible && ask->request->attempt_number > view.attempt;
 }

@@ -318,6 +318,10 @@ bool rollout_snapshot(const struct rollout *rollout, int64_t now_ms, struct gate
 /* What an ask of this member would be answered now; nothing changes. For `captain why`. */
 enum lease_answer rollout_would_lease(const struct rollout *rollout, uint32_t member,
                                       int64_t now_ms, int64_t *ret_retry_ms);
+/* The same for an ask that says which way it goes: a device that a superseded rollout left elsewhere
+ * asks for the way back while this one goes forward. */
+enum lease_answer rollout_would_answer(const struct rollout *rollout, uint32_t member,
+                                       bool rollback, int64_t now_ms, int64_t *ret_retry_ms);
 
 /* The invariants of the rules: recounts every counter and list from the members, holds the caps'
  * bookkeeping, states and verdict against each other. False: the text says which was broken. O(n);

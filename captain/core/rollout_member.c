@@ -71,7 +71,7 @@ void rollout_account(struct rollout *r, struct rollout_sums *sums, uint32_t *can
     add(&sums->to_go_back, sign, is_to_go_back(m));
     add(&sums->eligible, sign, m->flags & ROLLOUT_F_ELIGIBLE && !(m->flags & ROLLOUT_F_OUT));
     add(&sums->boxed, sign, m->flags & ROLLOUT_F_BOXED && !(m->flags & ROLLOUT_F_OUT));
-    add(&sums->exposed, sign, m->attempt > 0);
+    add(&sums->exposed, sign, m->attempt > 0 && rollout_is_assigned(m));
     add(&sums->leased, sign, leased);
     add(&sums->leased_forward, sign, leased && m->attempt > 0 && !(m->flags & ROLLOUT_F_BACKWARD));
     add(&sums->control, sign, at_risk && !rollout_is_assigned(m));

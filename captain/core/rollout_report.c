@@ -19,6 +19,11 @@ static void note_class(struct rollout_member *m, enum policy_class class, bool o
     m->tries = (uint16_t)(tries | (unsigned)class << CLASS_SHIFT);
 }
 
+static enum policy_class class_of(const struct rollout_member *m)
+{
+    return (enum policy_class)(m->tries >> CLASS_SHIFT);
+}
+
 static bool is_over(const struct rollout_member *m)
 {
     return m->device == ROLLOUT_FAILED || m->device == ROLLOUT_BACK ||
@@ -96,7 +101,7 @@ void rollout_quarantine(struct rollout *r, uint32_t i, enum policy_class class)
 
 /* Asks */
 
-static bool wants_base(const struct rollout_member *m)
+static bool may_have_target(const struct rollout_member *m)
 {
     return m->device == ROLLOUT_APPLYING || m->device == ROLLOUT_HEALTHY ||
            m->device == ROLLOUT_UNHEALTHY || m->device == ROLLOUT_FAILED ||
@@ -122,6 +127,19 @@ static enum lease_answer admit_forward(const struct rollout *r, const struct rol
     return r->frozen ? LEASE_FROZEN : LEASE_GRANTED;
 }
 
+/* Whoever asks for the way back is not on the base, whatever is known of it here: a rollout that was
+ * superseded may have left it on a third release. Only who is on the way to the target may not. */
+static enum lease_answer admit_back(const struct rollout *r, const struct rollout_member *m)
+{
+    /* The base does not run there: to try it again and again would only keep the device down. */
+    if (m->device == ROLLOUT_QUARANTINED && class_of(m) == POLICY_FAILED)
+        return LEASE_BOXED;
+    const bool strays = !rollout_is_assigned(m) || m->flags & ROLLOUT_F_OUT;
+    if (rollout_is_backward(r) || (rollout_is_forward(r) && strays))
+        return LEASE_GRANTED;
+    return LEASE_ENDED;
+}
+
 /* What stands against the ask apart from the caps. */
 static enum lease_answer admit_member(const struct rollout *r, uint32_t i, uint32_t attempt,
                                       bool rollback)
@@ -129,11 +147,9 @@ static enum lease_answer admit_member(const struct rollout *r, uint32_t i, uint3
     const struct rollout_member *m = &r->members[i];
     if (attempt <= m->attempt || attempt > ROLLOUT_ATTEMPT_MAX)
         return LEASE_STALE;
-    if (rollback != rollout_is_backward(r))
-        return LEASE_ENDED;
-    if (!rollback)
-        return admit_forward(r, m);
-    return wants_base(m) ? LEASE_GRANTED : LEASE_DONE;
+    if (rollback)
+        return admit_back(r, m);
+    return rollout_is_backward(r) ? LEASE_ENDED : admit_forward(r, m);
 }
 
 static struct lease_ask make_ask(const struct rollout *r, uint32_t i, bool rollback, int64_t now_ms)
@@ -146,10 +162,9 @@ static struct lease_ask make_ask(const struct rollout *r, uint32_t i, bool rollb
                               .now_ms = now_ms};
 }
 
-enum lease_answer rollout_would_lease(const struct rollout *r, uint32_t member, int64_t now_ms,
-                                      int64_t *ret_retry_ms)
+enum lease_answer rollout_would_answer(const struct rollout *r, uint32_t member, bool rollback,
+                                       int64_t now_ms, int64_t *ret_retry_ms)
 {
-    const bool rollback = rollout_is_backward(r);
     *ret_retry_ms = 0;
     if (!r->started || member >= r->len)
         return LEASE_NOT_IN_WAVE;
@@ -159,6 +174,12 @@ enum lease_answer rollout_would_lease(const struct rollout *r, uint32_t member, 
         return answer;
     const struct lease_ask ask = make_ask(r, member, rollback, now_ms);
     return lease_admit(&r->book, &r->policy, &ask, ret_retry_ms);
+}
+
+enum lease_answer rollout_would_lease(const struct rollout *r, uint32_t member, int64_t now_ms,
+                                      int64_t *ret_retry_ms)
+{
+    return rollout_would_answer(r, member, rollout_is_backward(r), now_ms, ret_retry_ms);
 }
 
 static void answer_ask(struct rollout *r, uint32_t i, uint32_t attempt, enum lease_answer answer,
@@ -173,6 +194,17 @@ static void answer_ask(struct rollout *r, uint32_t i, uint32_t attempt, enum lea
     rollout_emit(r, &effect);
 }
 
+/* A rollback waits for it from now on; where nothing is waited for, it only holds a lease. */
+static void set_out(struct rollout *r, uint32_t i, bool rollback)
+{
+    const bool waits = r->state == ROLLOUT_ABORTING || r->state == ROLLOUT_ROLLING_BACK ||
+                       (r->state == ROLLOUT_HELD && r->held_gate == GATE_ROLLBACK);
+    if (!rollback)
+        rollout_set_device(r, i, ROLLOUT_APPLYING);
+    else if (rollout_is_assigned(&r->members[i]) && (waits || may_have_target(&r->members[i])))
+        rollout_set_device(r, i, ROLLOUT_RETURNING);
+}
+
 static void grant(struct rollout *r, uint32_t i, uint32_t attempt, bool rollback)
 {
     rollout_undwell(r, i);
@@ -181,7 +213,7 @@ static void grant(struct rollout *r, uint32_t i, uint32_t attempt, bool rollback
     m->flaps = 0;
     m->flags &= (uint16_t)~ROLLOUT_F_FLAPPED;
     rollout_put(r, i);
-    rollout_set_device(r, i, rollback ? ROLLOUT_RETURNING : ROLLOUT_APPLYING);
+    set_out(r, i, rollback);
     rollout_lease(r, i, r->now_ms + r->policy.admission.lease_ms, rollback);
 }
 
@@ -333,6 +365,10 @@ static void take_report(struct rollout *r, uint32_t i, enum rollout_report what,
         rollout_set_device(r, i, ROLLOUT_BACK);
         return;
     case ROLLOUT_REPORT_ROLLED_BACK:
+        if (r->members[i].device == ROLLOUT_OFFERED) {
+            rollout_unlease(r, i); /* to the base from elsewhere; the target is still before it */
+            return;
+        }
         end_attempt(r, i, POLICY_FAILED);
         rollout_set_device(r, i, ROLLOUT_BACK);
         return;
@@ -358,11 +394,23 @@ static bool is_news(const struct rollout_member *m, const struct rollout_input *
     return m->sequence == 0 || (int32_t)(input->u.report.sequence - m->sequence) > 0;
 }
 
+/* One that was never offered goes back from a third release: its last word gives back the lease. */
+static void end_stray(struct rollout *r, const struct rollout_input *input)
+{
+    const enum rollout_report what = input->u.report.what;
+    const struct rollout_member *m = &r->members[input->member];
+    const bool goes_on = what == ROLLOUT_REPORT_APPLYING || what == ROLLOUT_REPORT_UNHEALTHY;
+    if (!goes_on && m->attempt > 0 && input->u.report.attempt == m->attempt)
+        rollout_unlease(r, input->member);
+}
+
 void rollout_report(struct rollout *r, const struct rollout_input *input)
 {
     const uint32_t i = input->member;
     rollout_seen(r, i);
     struct rollout_member *m = &r->members[i];
+    if (r->state != ROLLOUT_SUPERSEDED && !rollout_is_assigned(m))
+        end_stray(r, input);
     if (r->state == ROLLOUT_SUPERSEDED || !is_news(m, input)) {
         r->ignored++;
         return;
@@ -400,7 +448,7 @@ static void end_lease(struct rollout *r, uint32_t i)
     rollout_unlease(r, i);
     if (foreign || m->flags & ROLLOUT_F_DELETED)
         return;
-    if (backward)
+    if (backward && m->device == ROLLOUT_RETURNING)
         rollout_quarantine(r, i, POLICY_TIMED_OUT);
     else if (!is_over(m) && m->device == ROLLOUT_APPLYING)
         rollout_fail_member(r, i, m->flags & ROLLOUT_F_LOST ? POLICY_SILENT : POLICY_TIMED_OUT);

@@ -192,6 +192,21 @@ enum err_code store_rollout_inputs(struct db *db, const char *id, uint64_t from,
     return err->code;
 }
 
+enum err_code store_rollout_input_get(struct db *db, const char *id, uint64_t number,
+                                      struct arena *arena, struct bytes *ret, struct err *err)
+{
+    struct store_row row = {.stmt = db_stmt(db, SQL_ROLLOUT_INPUT_GET, "si", id, (int64_t)number),
+                            .arena = arena};
+    enum err_code code = store_row_one(db, row.stmt, err);
+    if (code == ERR_NOT_FOUND)
+        return err_set(err, code, "rollout %s has no input %llu", id, (unsigned long long)number);
+    if (code != ERR_OK)
+        return code;
+    *ret = store_row_bytes(&row, 0);
+    store_row_end(db, row.stmt);
+    return row.failed ? store_row_too_large(err) : ERR_OK;
+}
+
 enum err_code store_rollout_inputs_len(struct db *db, const char *id, uint64_t *ret,
                                        struct err *err)
 {

@@ -57,6 +57,10 @@ MUST_USE enum err_code store_rollout_input_add(struct db *db, const char *id, ui
 typedef bool (*store_rollout_input_fn)(void *arg, uint64_t number, struct bytes input);
 MUST_USE enum err_code store_rollout_inputs(struct db *db, const char *id, uint64_t from,
                                             store_rollout_input_fn fn, void *arg, struct err *err);
+/* ERR_NOT_FOUND. */
+MUST_USE enum err_code store_rollout_input_get(struct db *db, const char *id, uint64_t number,
+                                               struct arena *arena, struct bytes *ret,
+                                               struct err *err);
 MUST_USE enum err_code store_rollout_inputs_len(struct db *db, const char *id, uint64_t *ret,
                                                 struct err *err);
 

@@ -62,3 +62,6 @@ SELECT number, input FROM rollout_input WHERE rollout = ?1 AND number >= ?2 ORDE
 
 -- name: rollout_inputs_len
 SELECT coalesce(max(number), -1) + 1 FROM rollout_input WHERE rollout = ?1
+
+-- name: rollout_input_get
+SELECT input FROM rollout_input WHERE rollout = ?1 AND number = ?2
