@@ -10,7 +10,13 @@
 #include "common/log.h"
 #include "proto/codec.h"
 
-enum { DEVICE_NAME_MAX = 2 * TOKEN_MAX + 2, HOUR_MS = 3600 * 1000, STREAM_RETRY_MS = 2000 };
+enum {
+    DEVICE_NAME_MAX = 2 * TOKEN_MAX + 2,
+    HOUR_MS = 3600 * 1000,
+    STREAM_RETRY_MS = 2000,
+    STREAM_LOOK_MS = 3000,
+    STREAM_LOOK_MAX_MS = 10 * 60 * 1000,
+};
 #define EVENTS_MAX_AGE_MS (30LL * 24 * HOUR_MS)
 #define EVENTS_DUPLICATES_MS (2LL * 60 * 1000)
 
@@ -270,45 +276,91 @@ static void on_event(void *arg, const struct bus_message *message)
     (void)ingest_idle_at(ingest, device);
 }
 
-static void consume_due(void *arg)
+static void ask_stream(void *arg);
+
+static void ask_stream_in(struct ingest *ingest, int64_t wait_ms)
 {
-    ingest_consume(arg);
+    loop_timer_at(ingest->loop, &ingest->stream_timer, loop_now_ms(ingest->loop) + wait_ms,
+                  ask_stream, ingest);
+}
+
+static MUST_USE enum err_code consume(struct ingest *ingest, struct err *err)
+{
+    enum err_code code =
+        bus_consume(ingest->bus, "EVENTS", ingest->events_saved + 1, on_event, ingest, err);
+    ingest->consuming = code == ERR_OK;
+    return code;
+}
+
+/* Nothing came since the last look although the stream had more then: the consumer is gone, for
+ * whatever reason. */
+static bool is_stuck(const struct ingest *ingest)
+{
+    return ingest->events_seen == ingest->looked_seen && ingest->events_seen < ingest->looked_end;
+}
+
+static MUST_USE enum err_code look_at(struct ingest *ingest, const struct bus_stream_state *state,
+                                      struct err *err)
+{
+    enum err_code code = ERR_OK;
+    const bool stuck = is_stuck(ingest);
+    /* Fewer messages than were read of it before it was asked: it is another stream. Its events may
+     * be new to captain, and those it knows are told from them by their numbers. */
+    const bool another = state->last_seq < ingest->looked_seen;
+    if (another)
+        ingest->events_seen = ingest->events_saved = 0;
+    if (stuck || another)
+        log_write(LOG_LEVEL_WARNING, "stream EVENTS %s: reading it again",
+                  another ? "was made anew" : "has events that do not come");
+    if (stuck || another || !ingest->consuming)
+        code = consume(ingest, err);
+    /* Where the end of the stream was deleted by hand, nothing can come. */
+    ingest->look_ms = stuck ? ingest->look_ms * 2 : STREAM_LOOK_MS;
+    if (ingest->look_ms > STREAM_LOOK_MAX_MS)
+        ingest->look_ms = STREAM_LOOK_MAX_MS;
+    ingest->looked_seen = ingest->events_seen;
+    ingest->looked_end = state->messages > 0 ? state->last_seq : 0;
+    return code;
 }
 
 static void on_stream(void *arg, const struct bus_stream_state *state, const struct err *err)
 {
     struct ingest *ingest = arg;
     struct err failed = {0};
-    if (err->code == ERR_OK) {
-        /* Fewer messages than were read of it: it is another stream. Its events may be new to
-         * captain, and those it knows are told from them by their numbers. */
-        if (state->last_seq < ingest->events_saved)
-            ingest->events_seen = ingest->events_saved = 0;
-        ingest->consuming = bus_consume(ingest->bus, "EVENTS", ingest->events_saved + 1, on_event,
-                                        ingest, &failed) == ERR_OK;
-        if (ingest->consuming)
-            return;
-        err = &failed;
-    }
-    if (err->code == ERR_NO_CONTACT || !bus_connected(ingest->bus))
+    if (!ingest->bus || !bus_connected(ingest->bus))
         return; /* ingest_connected comes again */
-    log_err("stream EVENTS cannot be read, trying again", err);
-    loop_timer_at(ingest->loop, &ingest->stream_timer, loop_now_ms(ingest->loop) + STREAM_RETRY_MS,
-                  consume_due, ingest);
+    if (ingest->stalled)
+        return; /* the write that goes well again comes here */
+    if (err->code == ERR_OK && look_at(ingest, state, &failed) == ERR_OK) {
+        ask_stream_in(ingest, ingest->look_ms);
+        return;
+    }
+    log_err("stream EVENTS cannot be read, trying again", err->code == ERR_OK ? &failed : err);
+    ask_stream_in(ingest, STREAM_RETRY_MS);
 }
 
-void ingest_consume(struct ingest *ingest)
+/* Makes the stream where it is missing, and tells how far it goes. */
+static void ask_stream(void *arg)
 {
     static const struct bus_stream stream = {.name = "EVENTS",
                                              .subject = "event.>",
                                              .max_age_ms = EVENTS_MAX_AGE_MS,
                                              .duplicates_ms = EVENTS_DUPLICATES_MS,
                                              .allow_direct = true};
+    struct ingest *ingest = arg;
     struct err err = {0};
     if (!ingest->bus || !bus_connected(ingest->bus))
         return;
     if (bus_stream_ensure(ingest->bus, &stream, on_stream, ingest, &err) != ERR_OK)
         on_stream(ingest, NULL, &err);
+}
+
+void ingest_consume(struct ingest *ingest)
+{
+    ingest->consuming = false;
+    ingest->looked_seen = ingest->events_saved;
+    ingest->looked_end = 0;
+    ask_stream(ingest);
 }
 
 void ingest_connected(struct ingest *ingest)

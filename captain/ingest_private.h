@@ -95,6 +95,9 @@ struct ingest {
     struct loop_timer flush_timer;
     struct loop_timer retry_timer;
     struct loop_timer stream_timer;
+    uint64_t looked_seen; /* events_seen, and the stream's end, when it was looked at last */
+    uint64_t looked_end;
+    int64_t look_ms;  /* until it is looked at again */
     int64_t retry_ms; /* 0: the last transaction went well */
 };
 
@@ -116,5 +119,5 @@ enum err_code ingest_write(struct ingest *ingest, bool idle_too, struct err *err
 void ingest_turn_end(void *arg);
 /* Tells the device the newest number of its events that is stored. */
 void ingest_acknowledge(struct ingest *ingest, uint32_t device, const char *epoch, uint64_t seq);
-/* Reads EVENTS from where the tables are. */
+/* Reads EVENTS from where the tables are, and keeps looking whether what it has comes. */
 void ingest_consume(struct ingest *ingest);

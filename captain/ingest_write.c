@@ -280,9 +280,10 @@ enum err_code ingest_write(struct ingest *ingest, bool idle_too, struct err *err
     acknowledge_events(ingest);
     forget_events(ingest);
     forget_idle(ingest, idle_from);
-    if (ingest->stalled)
-        ingest_consume(ingest);
+    const bool stalled = ingest->stalled;
     ingest->stalled = false;
+    if (stalled)
+        ingest_consume(ingest);
     return ERR_OK;
 }
 
