@@ -332,6 +332,85 @@ static void test_decision__an_edited_row_is_noticed(void **state)
     expect_lost(w, &w->a, ERR_HASH, "entry 2 of captain.db was edited");
 }
 
+/* In the middle, with the hash made to fit: the ends of the copies agree all the same. */
+static void test_decision__an_old_row_edited_with_care_is_noticed(void **state)
+{
+    static const char drop[] = "DROP TRIGGER log_is_not_edited";
+    static const char swap[] = "UPDATE log SET (hash, entry) = (SELECT hash, entry FROM log WHERE "
+                               "seq = 3) WHERE seq = 2";
+    static const char *const edits[] = {swap, "UPDATE log SET hash = zeroblob(32) WHERE seq = 2"};
+    struct world *w = *state;
+    lead(w);
+    decide_many(w, 600); /* more than one slice */
+    actor_close(&w->a);
+    for (size_t i = 0; i < ARRAY_LEN(edits); i++) {
+        struct db *db;
+        struct err err = {0};
+        char *whole = tempdir_path(w->dir2, "captain.db");
+        actor_open(&w->a, w->loop, w->url, w->dir, "one:1");
+        keep_db(w, w->dir2);
+        actor_close(&w->a);
+        assert_int_equal(store_open(w->dir2, &db, &err), ERR_OK);
+        assert_int_equal(db_run(db, db_stmt(db, drop, ""), &err), ERR_OK);
+        assert_int_equal(db_run(db, db_stmt(db, edits[i], ""), &err), ERR_OK);
+        assert_int_equal(db_commit(db, &err), ERR_OK);
+        db_close(db);
+        actor_open(&w->b, w->loop, w->url, w->dir2, "one:1");
+        expect_lost(w, &w->b, ERR_HASH, "entry 2 of captain.db was edited");
+        actor_close(&w->b);
+        assert_int_equal(unlink(whole), 0);
+        free(whole);
+    }
+}
+
+/* Entry 2 is another one, well made, that follows entry 1: only what comes after tells. */
+static void test_decision__a_row_replaced_by_a_forged_one_is_noticed(void **state)
+{
+    static const char drop[] = "DROP TRIGGER log_is_not_edited";
+    struct world *w = *state;
+    struct arena arena;
+    struct store_log_row row;
+    struct log_entry entry;
+    struct bytes forged;
+    uint8_t hash[DIGEST_BYTES];
+    arena_init(&arena, 1 << 20);
+    lead(w);
+    decide_many(w, 4);
+    assert_int_equal(store_log_get(w->a.db, 2, &arena, &row, &w->a.err), ERR_OK);
+    assert_int_equal(codec_decode(&codec_log_entry, row.entry, &arena, &entry, &w->a.err), ERR_OK);
+    entry.actor = "operator:somebody-else";
+    assert_int_equal(codec_encode(&codec_log_entry, &entry, &arena, &forged, &w->a.err), ERR_OK);
+    hash_bytes(forged, hash);
+    assert_int_equal(db_run(w->a.db, db_stmt(w->a.db, drop, ""), &w->a.err), ERR_OK);
+    assert_int_equal(db_run(w->a.db,
+                            db_stmt(w->a.db, "UPDATE log SET hash = ?1, entry = ?2 WHERE seq = 2",
+                                    "bb", bytes_of(hash, DIGEST_BYTES), forged),
+                            &w->a.err),
+                     ERR_OK);
+    assert_int_equal(db_commit(w->a.db, &w->a.err), ERR_OK);
+    actor_close(&w->a);
+    actor_open(&w->a, w->loop, w->url, w->dir, "one:1");
+    expect_lost(w, &w->a, ERR_HASH, "entry 3 of captain.db does not follow");
+    arena_fini(&arena);
+}
+
+/* Sent, and captain ends before the answer: a program that asks again by itself would decide twice. */
+static void test_decision__one_on_its_way_at_the_end_is_not_known(void **state)
+{
+    struct world *w = *state;
+    static struct order orders[3];
+    lead(w);
+    nats_server_freeze(w->server);
+    for (size_t i = 0; i < ARRAY_LEN(orders); i++)
+        order_submit(&w->a, &orders[i], "x");
+    loop_turn(w->loop, 0); /* the first is taken */
+    actor_close(&w->a);
+    nats_server_thaw(w->server);
+    assert_int_equal(orders[0].err.code, ERR_TIMEOUT);
+    assert_int_equal(orders[1].err.code, ERR_NO_CONTACT);
+    assert_int_equal(orders[2].err.code, ERR_NO_CONTACT);
+}
+
 static void test_decision__a_purged_stream_is_no_loss(void **state)
 {
     struct world *w = *state;
@@ -431,6 +510,9 @@ int main(void)
         LOG_TEST(a_stream_that_lost_its_tail_gets_it_back),
         LOG_TEST(two_histories_are_refused_with_both_hashes),
         LOG_TEST(an_edited_row_is_noticed),
+        LOG_TEST(an_old_row_edited_with_care_is_noticed),
+        LOG_TEST(a_row_replaced_by_a_forged_one_is_noticed),
+        LOG_TEST(one_on_its_way_at_the_end_is_not_known),
         LOG_TEST(a_purged_stream_is_no_loss),
         LOG_TEST(a_broken_chain_in_the_stream_is_not_taken),
         LOG_TEST(a_server_killed_in_between_costs_nothing),
