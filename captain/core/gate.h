@@ -49,7 +49,6 @@ enum gate_reason {
     GATE_APPROVALS,
     GATE_NO_PROGRESS,
     GATE_FROZEN,
-    GATE_NO_BASE, /* would be FAIL, but there is nothing to go back to */
     GATE_ROLLBACK_FAILED,
     GATE_REASONS
 };
