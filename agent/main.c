@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
 #include <signal.h>
-#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 
@@ -74,6 +75,12 @@ static int exit_code(enum err_code code)
     return code <= ERR_UNHEALTHY ? (int)code : 1;
 }
 
+static int say(const char *text)
+{
+    size_t len = strlen(text);
+    return write(STDOUT_FILENO, text, len) == (ssize_t)len ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -84,7 +91,7 @@ int main(int argc, char **argv)
     if (code != ERR_OK)
         (void)err_hint(&err, "captain-agent --help");
     else if (arguments.text)
-        return fputs(arguments.text, stdout) < 0 || fflush(stdout) != 0;
+        return say(arguments.text);
     else
         code = run(arguments.config, &err);
     if (code != ERR_OK)

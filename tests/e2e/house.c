@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/e2e/house.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/base/ulid.h"
+#include "common/bus.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/hash.h"
+#include "common/sign.h"
+#include "proto/codec.h"
+#include "tests/support/nats_server.h"
+#include "tests/support/port.h"
+#include "tests/support/proc.h"
+#include "tests/support/tempdir.h"
+#include "tests/support/wait.h"
+
+enum { ARENA_BYTES = 16 << 20, CONFIRM_MS = 400, RELEASES_MAX = 64 };
+/* ---- documents ---- */
+
+static struct bytes key_bytes(const struct sign_key *key)
+{
+    return bytes_of(key->public_key, SIGN_PUBLIC_BYTES);
+}
+
+static struct bytes seal(struct house *h, const char *type, const struct codec_type *codec,
+                         const void *message, const struct sign_key *key, uint8_t *ret_digest)
+{
+    struct bytes payload, envelope;
+    struct err err;
+    if (codec_encode(codec, message, &h->arena, &payload, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    if (sign_seal(type, payload, key, 1, &h->arena, &envelope, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    if (ret_digest)
+        hash_bytes(payload, ret_digest);
+    return envelope;
+}
+
+char *house_path_in(struct house *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
+char *house_path_in(struct house *h, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    char *path = arena_printf(&h->arena, "%s/%s", h->dir, text);
+    assert_non_null(path);
+    return path;
+}
+
+static void write_root(struct house *h)
+{
+    struct bytes root[] = {key_bytes(&h->root_key)}, release[] = {key_bytes(&h->release_key)},
+                 desired[] = {key_bytes(&h->desired_key)};
+    struct role roles[] = {
+        {.name = "root", .threshold = 1, .keys = root, .keys_len = 1},
+        {.name = "release", .threshold = 1, .keys = release, .keys_len = 1},
+        {.name = "desired", .threshold = 1, .keys = desired, .keys_len = 1},
+    };
+    struct root document = {.tenant = "default",
+                            .version = 1,
+                            .expires_ms = clock_unix_ms() + 3600 * 1000,
+                            .roles = roles,
+                            .roles_len = 3};
+    struct bytes sealed = seal(h, SIGN_TYPE_ROOT, &codec_root, &document, &h->root_key, NULL);
+    tempdir_write(house_path_in(h, "root.dsse"), sealed.ptr, sealed.len);
+}
+
+static void put_file(struct house *h, const char *kind, const uint8_t digest[DIGEST_BYTES],
+                     struct bytes data)
+{
+    char hex[DIGEST_HEX];
+    str_hex(bytes_of(digest, DIGEST_BYTES), hex);
+    tempdir_write(house_path_in(h, "http/%s/%s", kind, hex), data.ptr, data.len);
+}
+
+static struct artifact pack(struct house *h, const struct recipe *recipe)
+{
+    static uint8_t digests[RELEASES_MAX][DIGEST_BYTES];
+    static size_t used;
+    uint8_t *digest = digests[used++ % RELEASES_MAX];
+    struct bytes data = bytes_of(recipe->version, strlen(recipe->version));
+    if (recipe->tree) {
+        char *folder = house_path_in(h, "pack-%s", recipe->version),
+             *tar = house_path_in(h, "pack-%s.tar", recipe->version);
+        struct err err;
+        assert_int_equal(file_make_dirs(folder, 0755, &err), ERR_OK);
+        char *index = arena_printf(&h->arena, "%s/index.html", folder);
+        tempdir_write(index, recipe->version, strlen(recipe->version));
+        (void)chmod(index, 0644);
+        const char *argv[] = {"tar", "-C", folder, "-cf", tar, "index.html", NULL};
+        struct proc_options options = {.argv = argv};
+        assert_int_equal(proc_run(&options, 10000), 0);
+        size_t len;
+        char *text = tempdir_read(tar, &len);
+        data = bytes_of(arena_dup(&h->arena, text, len), len);
+        free(text);
+    }
+    hash_bytes(data, digest);
+    put_file(h, "artifact", digest, data);
+    return (struct artifact){
+        .path = recipe->tree ? "www" : "www/index.html",
+        .kind = recipe->tree ? ARTIFACT_KIND_TREE : ARTIFACT_KIND_FILE,
+        .os = recipe->os ? recipe->os : "linux",
+        .size_bytes = data.len,
+        .sha256 = bytes_of(digest, DIGEST_BYTES),
+        .unpacked_bytes_max = recipe->tree ? 1 << 20 : 0,
+        .unpacked_files_max = recipe->tree ? 100 : 0,
+    };
+}
+
+struct released house_release(struct house *h, const struct recipe *recipe)
+{
+    static const char *const serve[] = {"busybox",           "httpd", "-f", "-p",
+                                        "127.0.0.1:${PORT}", "-h",    "www"};
+    static const char *const crash[] = {"sh", "-c", "exit 7"};
+    struct artifact artifact = pack(h, recipe);
+    struct service service = {.name = "web",
+                              .command = recipe->crashes ? crash : serve,
+                              .command_len = recipe->crashes ? 3 : ARRAY_LEN(serve),
+                              .stop_timeout_ms = 2000,
+                              .restart_min_ms = 50,
+                              .restart_max_ms = 200};
+    struct check checks[] = {
+        {.name = "content",
+         .kind = CHECK_KIND_HTTP,
+         .url = "http://127.0.0.1:${PORT}/index.html",
+         .expect_body = recipe->expect ? recipe->expect : recipe->version,
+         .interval_ms = 300,
+         .timeout_ms = 2000},
+        {.name = "process", .kind = CHECK_KIND_PROCESS, .service = "web", .interval_ms = 300},
+    };
+    struct release document = {.app = "hello",
+                               .version = recipe->version,
+                               .sequence = ++h->sequence,
+                               .created_ms = clock_unix_ms(),
+                               .artifacts = &artifact,
+                               .artifacts_len = 1,
+                               .services = &service,
+                               .services_len = 1,
+                               .checks = checks,
+                               .checks_len = 2,
+                               .data_version = 1,
+                               .confirm_ms = CONFIRM_MS};
+    struct released ret;
+    struct bytes sealed =
+        seal(h, SIGN_TYPE_RELEASE, &codec_release, &document,
+             recipe->foreign_signature ? &h->foreign_key : &h->release_key, ret.digest);
+    put_file(h, "release", ret.digest, sealed);
+    (void)snprintf(ret.version, sizeof ret.version, "%s", recipe->version);
+    return ret;
+}
+
+static void on_stored(void *arg, uint64_t seq, bool duplicate, const struct err *err)
+{
+    (void)seq;
+    (void)duplicate;
+    assert_int_equal(err->code, ERR_OK);
+    *(bool *)arg = true;
+}
+
+static bool is_true(void *arg)
+{
+    return *(bool *)arg;
+}
+
+void house_publish(struct house *h, const struct released *r, const struct sign_key *key,
+                   uint64_t generation)
+{
+    const char *store = arena_printf(&h->arena, "http://127.0.0.1:%u", (unsigned)h->http_port);
+    struct desired desired = {.tenant = "default",
+                              .app = "hello",
+                              .channel = "stable",
+                              .generation = generation,
+                              .issued_ms = clock_unix_ms(),
+                              .expires_ms = clock_unix_ms() + 3600 * 1000,
+                              .release_digest = bytes_of(r->digest, DIGEST_BYTES),
+                              .release_sequence = h->sequence,
+                              .release_version = r->version,
+                              .stores = &store,
+                              .stores_len = 1,
+                              .decision = h->decision};
+    struct bytes sealed = seal(h, SIGN_TYPE_DESIRED, &codec_desired, &desired, key, NULL);
+    struct err err;
+    struct bus_expect any = {0};
+    bool done = false;
+    assert_int_equal(bus_store(h->bus, "desired.channel.hello.stable", sealed, NULL, any, 5000,
+                               on_stored, &done, &err),
+                     ERR_OK);
+    assert_true(wait_turning(h->loop, is_true, &done, LONG_MS));
+}
+
+void house_want(struct house *h, const struct released *r)
+{
+    h->decision++;
+    house_publish(h, r, &h->desired_key, ++h->generation);
+}
+
+/* ---- captain's ears ---- */
+
+static void ack(struct house *h)
+{
+    struct ack message = {.epoch = h->epoch, .seq = h->stored};
+    struct arena arena;
+    struct bytes data;
+    struct err err;
+    arena_init(&arena, 4096);
+    assert_int_equal(codec_encode(&codec_ack, &message, &arena, &data, &err), ERR_OK);
+    enum err_code code = bus_publish(h->bus, "ack.lyon.gw-1", data, NULL, NULL, &err);
+    assert_true(code == ERR_OK || code == ERR_NO_CONTACT);
+    arena_fini(&arena);
+}
+
+static void on_event(void *arg, const struct bus_message *message)
+{
+    struct house *h = arg;
+    struct event event;
+    struct err err;
+    if (codec_decode(
+            &codec_event,
+            bytes_of(arena_dup(&h->arena, message->data.ptr, message->data.len), message->data.len),
+            &h->arena, &event, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    if (h->deaf > 0) {
+        h->deaf--;
+        return;
+    }
+    if (!h->epoch[0])
+        assert_int_equal(str_copy(h->epoch, sizeof h->epoch, event.epoch), ERR_OK);
+    assert_string_equal(h->epoch, event.epoch);
+    if (event.seq == h->stored + 1 && h->stored < EVENTS_MAX)
+        h->events[h->stored++] = event;
+    ack(h);
+}
+
+static void on_health(void *arg, const struct bus_message *message)
+{
+    struct house *h = arg;
+    struct err err;
+    arena_reset(&h->health_arena);
+    struct bytes copy = bytes_of(arena_dup(&h->health_arena, message->data.ptr, message->data.len),
+                                 message->data.len);
+    if (codec_decode(&codec_health, copy, &h->health_arena, &h->health, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+}
+
+static void on_telemetry(void *arg, const struct bus_message *message)
+{
+    struct house *h = arg;
+    struct arena arena;
+    struct telemetry telemetry;
+    struct err err;
+    arena_init(&arena, 64 << 10);
+    if (codec_decode(&codec_telemetry, message->data, &arena, &telemetry, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    assert_true(telemetry.memory_total_bytes > 0);
+    h->telemetry++;
+    arena_fini(&arena);
+}
+
+static void on_stream(void *arg, const struct bus_stream_state *state, const struct err *err)
+{
+    struct house *h = arg;
+    (void)state;
+    assert_int_equal(err->code, ERR_OK);
+    h->ready = ++h->streams == 2;
+}
+
+static void on_bus(void *arg, enum bus_event event, const char *text, uint64_t count)
+{
+    struct house *h = arg;
+    struct err err;
+    (void)text;
+    (void)count;
+    if (event != BUS_CONNECTED || h->ready)
+        return;
+    static const struct bus_stream desired = {.name = "DESIRED",
+                                              .subject = "desired.>",
+                                              .max_msgs_per_subject = 1,
+                                              .allow_direct = true,
+                                              .republish_source = "desired.>",
+                                              .republish_dest = "dn.>"};
+    static const struct bus_stream events = {
+        .name = "EVENTS", .subject = "event.>", .duplicates_ms = 1000};
+    assert_int_equal(bus_stream_ensure(h->bus, &desired, on_stream, h, &err), ERR_OK);
+    assert_int_equal(bus_stream_ensure(h->bus, &events, on_stream, h, &err), ERR_OK);
+}
+
+/* ---- the house ---- */
+
+static void start_bus(struct house *h)
+{
+    struct err err;
+    struct bus_options options = {.url = nats_server_url(h->nats),
+                                  .name = "captain of the test",
+                                  .on_event = on_bus,
+                                  .arg = h};
+    assert_int_equal(loop_open(&h->loop, &err), ERR_OK);
+    assert_int_equal(bus_open(h->loop, &options, &h->bus, &err), ERR_OK);
+    assert_int_equal(bus_subscribe(h->bus, "event.lyon.gw-1", on_event, h, &err), ERR_OK);
+    assert_int_equal(bus_subscribe(h->bus, "health.lyon.gw-1", on_health, h, &err), ERR_OK);
+    assert_int_equal(bus_subscribe(h->bus, "telemetry.lyon.gw-1", on_telemetry, h, &err), ERR_OK);
+    assert_int_equal(bus_start(h->bus, &err), ERR_OK);
+    assert_true(wait_turning(h->loop, is_true, &h->ready, LONG_MS));
+}
+
+void house_start_http(struct house *h)
+{
+    static const char *const folders[] = {"http/release", "http/artifact"};
+    struct err err;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(file_make_dirs(house_path_in(h, "%s", folders[i]), 0755, &err), ERR_OK);
+    const char *at = arena_printf(&h->arena, "127.0.0.1:%u", (unsigned)h->http_port);
+    const char *argv[] = {"busybox", "httpd", "-f", "-p", at, "-h", house_path_in(h, "http"), NULL};
+    struct proc_options options = {.argv = argv};
+    h->http = proc_start(&options);
+}
+
+static void write_config(struct house *h)
+{
+    const char *helper = getenv("CAPTAIN_FETCH_BIN");
+    assert_non_null(helper);
+    const char *text = arena_printf(
+        &h->arena,
+        "{\"device\": \"gw-1\", \"site\": \"lyon\", \"nats\": {\"url\": \"%s\"}, \"root\": \"%s\", "
+        "\"folder\": \"%s\",\n"
+        " \"apps\": {\"hello\": {\"channel\": \"stable\", \"env\": {\"PORT\": \"%u\"}}},\n"
+        " \"fetch\": {\"helper\": \"%s\"},\n"
+        " \"intervals\": {\"health\": \"1s\", \"telemetry\": \"1s\", \"refresh\": \"2s\"}}\n",
+        nats_server_url(h->nats), house_path_in(h, "root.dsse"), house_path_in(h, "device"),
+        (unsigned)h->service_port, helper);
+    tempdir_write(house_path_in(h, "agent.json"), text, strlen(text));
+}
+
+void house_start_agent(struct house *h)
+{
+    const char *argv[] = {getenv("CAPTAIN_AGENT_BIN"), "--config", house_path_in(h, "agent.json"),
+                          NULL};
+    struct proc_options options = {.argv = argv, .out_path = house_path_in(h, "agent.log")};
+    assert_non_null(argv[0]);
+    h->agent = proc_start(&options);
+}
+
+/* Only the agent itself, as a crash would: its services are in sessions of their own. */
+void house_kill_agent(struct house *h)
+{
+    proc_signal(h->agent, SIGKILL);
+    assert_true(proc_wait(h->agent, LONG_MS, NULL));
+    proc_free(h->agent);
+    h->agent = NULL;
+}
+
+int house_setup(void **state)
+{
+    struct house *h = calloc(1, sizeof *h);
+    assert_non_null(h);
+    h->dir = tempdir_make();
+    arena_init(&h->arena, ARENA_BYTES);
+    arena_init(&h->health_arena, 1 << 20);
+    h->nats = nats_server_start(NULL);
+    h->http_port = port_free();
+    h->service_port = port_free();
+    sign_key_new(&h->root_key);
+    sign_key_new(&h->release_key);
+    sign_key_new(&h->desired_key);
+    sign_key_new(&h->foreign_key);
+    h->generation = 10;
+    write_root(h);
+    house_start_http(h);
+    start_bus(h);
+    write_config(h);
+    *state = h;
+    return 0;
+}
+
+/* An agent that was asked to end takes its services with it. */
+static bool ends_cleanly(struct house *h)
+{
+    int status = 0;
+    if (!h->agent)
+        return true;
+    proc_signal(h->agent, SIGTERM);
+    bool clean =
+        proc_wait(h->agent, LONG_MS, &status) && status == 0 && port_connect(h->service_port) < 0;
+    char *log = clean ? NULL : tempdir_read(house_path_in(h, "agent.log"), NULL);
+    if (!clean)
+        print_message("status %d, the agent's log:\n%s\n", status, log ? log : "");
+    free(log);
+    proc_free(h->agent);
+    return clean;
+}
+
+int house_teardown(void **state)
+{
+    struct house *h = *state;
+    bool clean = ends_cleanly(h);
+    bus_close(h->bus, 100);
+    loop_close(h->loop);
+    proc_free(h->http);
+    nats_server_free(h->nats);
+    arena_fini(&h->health_arena);
+    arena_fini(&h->arena);
+    tempdir_remove(h->dir);
+    free(h);
+    return clean ? 0 : -1;
+}
+
+/* ---- conditions ---- */
+
+const struct app_status *house_status_of(const struct house *h)
+{
+    static const struct app_status none = {.version = "", .reason = ""};
+    return h->health.apps_len > 0 ? &h->health.apps[0] : &none;
+}
+
+bool house_has_status(void *arg)
+{
+    struct hope *hope = arg;
+    const struct app_status *status = house_status_of(hope->h);
+    return status->state == hope->state && str_equal(status->version, hope->version) &&
+           status->generation == hope->h->generation;
+}
+
+bool house_has_event(void *arg)
+{
+    struct hope *hope = arg;
+    for (uint64_t i = hope->from; i < hope->h->stored; i++) {
+        if (hope->h->events[i].kind == hope->kind)
+            return true;
+    }
+    return false;
+}
+
+void house_dump(struct house *h)
+{
+    for (uint64_t i = 0; i < h->stored; i++)
+        print_message("event %" PRIu64 " kind %d %s code %u %s\n", h->events[i].seq,
+                      (int)h->events[i].kind, h->events[i].version, h->events[i].code,
+                      h->events[i].text);
+    print_message("state %d version %s reason %s generation %" PRIu64 "\n",
+                  (int)house_status_of(h)->state, house_status_of(h)->version,
+                  house_status_of(h)->reason, house_status_of(h)->generation);
+    char *log = tempdir_read(house_path_in(h, "agent.log"), NULL);
+    print_message("%s\n", log ? log : "");
+    free(log);
+}
+
+void house_wait_status(struct house *h, enum app_state state, const char *version)
+{
+    struct hope hope = {.h = h, .state = state, .version = version};
+    if (!wait_turning(h->loop, house_has_status, &hope, LONG_MS)) {
+        house_dump(h);
+        fail_msg("never in state %d with version \"%s\"", (int)state, version);
+    }
+}
+
+void house_wait_event(struct house *h, enum event_kind kind, uint64_t from)
+{
+    struct hope hope = {.h = h, .kind = kind, .from = from};
+    if (!wait_turning(h->loop, house_has_event, &hope, LONG_MS)) {
+        house_dump(h);
+        fail_msg("no event of kind %d", (int)kind);
+    }
+}
+
+bool house_serves(struct house *h, const char *text)
+{
+    char page[512];
+    int fd = port_connect(h->service_port);
+    if (fd < 0)
+        return false;
+    static const char request[] = "GET /index.html HTTP/1.0\r\n\r\n";
+    assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+    size_t len = 0;
+    ssize_t got;
+    while ((got = read(fd, page + len, sizeof page - 1 - len)) > 0)
+        len += (size_t)got;
+    page[len] = '\0';
+    (void)close(fd);
+    const char *body = strstr(page, "\r\n\r\n");
+    return body && str_equal(body + 4, text);
+}
+
+struct page {
+    struct house *h;
+    const char *text;
+};
+
+static bool serves_page(void *arg)
+{
+    struct page *page = arg;
+    return house_serves(page->h, page->text);
+}
+
+void house_wait_page(struct house *h, const char *text)
+{
+    struct page page = {h, text};
+    assert_true(wait_turning(h->loop, serves_page, &page, LONG_MS));
+}
+
+void house_expect_kinds(struct house *h, uint64_t from, const enum event_kind *kinds, size_t len)
+{
+    bool same = h->stored - from == len;
+    for (size_t i = 0; i < len && same; i++)
+        same = h->events[from + i].kind == kinds[i];
+    if (!same) {
+        house_dump(h);
+        fail_msg("not the events expected");
+    }
+}
+
+struct released house_install(struct house *h, const struct recipe *recipe)
+{
+    struct released r = house_release(h, recipe);
+    uint64_t from = h->stored;
+    house_want(h, &r);
+    if (!h->agent)
+        house_start_agent(h);
+    house_wait_event(h, EVENT_KIND_CONFIRMED, from);
+    house_wait_status(h, APP_STATE_HEALTHY, recipe->version);
+    house_wait_page(h, recipe->version);
+    return r;
+}
+
+/* The process that listens, by its command line. */
+pid_t house_service_pid(struct house *h)
+{
+    char *out = house_path_in(h, "pgrep.txt"),
+         *pattern = arena_printf(&h->arena, "httpd -f -p 127.0.0.1:%u", h->service_port);
+    (void)unlink(out);
+    const char *argv[] = {"pgrep", "-f", "--", pattern, NULL};
+    struct proc_options options = {.argv = argv, .out_path = out};
+    if (proc_run(&options, 10000) != 0)
+        return -1;
+    char *text = tempdir_read(out, NULL);
+    char *end;
+    long pid = strtol(text, &end, 10);
+    bool one = end != text && str_equal(end, "\n");
+    free(text);
+    return one ? (pid_t)pid : -2; /* more than one */
+}
