@@ -8,7 +8,7 @@
  *     "root": "/etc/captain/root.dsse",          the trust anchor: the fleet's signed root document
  *     "folder": "/var/lib/captain-agent",
  *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}}},
- *     "fetch": {"helper": "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"},
+ *     "fetch": {"helper": "LIBEXECDIR/captain/captain-fetch", "user": "captain-fetch"},
  *     "intervals": {"health": "30s", "telemetry": "1m", "refresh": "10m",
  *                   "reconnect_first": "30s", "reconnect_max": "5m"},
  *     "hardware": "rpi4", "log": "info"

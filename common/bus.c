@@ -377,8 +377,13 @@ static natsStatus publish(struct bus_link *link, const struct bus_order *order)
 
 static void set_why(struct bus_link *link, const char *what, natsStatus s, const char *text)
 {
-    (void)snprintf(link->why, sizeof link->why, "%s: %s%s%.300s", what, natsStatus_GetText(s),
-                   text != NULL && text[0] != '\0' ? ": " : "", text != NULL ? text : "");
+    const char *status = natsStatus_GetText(s);
+    if (text == NULL || text[0] == '\0')
+        (void)snprintf(link->why, sizeof link->why, "%s: %s", what, status);
+    else if (strstr(text, status) != NULL) /* it says the same, and where */
+        (void)snprintf(link->why, sizeof link->why, "%s: %.300s", what, text);
+    else
+        (void)snprintf(link->why, sizeof link->why, "%s: %s: %.300s", what, status, text);
 }
 
 static natsStatus consume(struct bus_link *link, const struct bus_order *order)

@@ -61,10 +61,14 @@ static enum err_code set_channel(struct dev *dev, struct dev_move *move, struct 
     dev->step = arena_printf(dev->arena, "waiting for every device to serve %s", release);
     if (dev_wait_serving(dev, move, order_ms, err))
         return err->code;
-    dev_say(dev, "all %u devices serve %s: the first after %lld ms, the last after %lld ms",
-            dev->agents_len, release, (long long)move->first_ms, (long long)move->last_ms);
+    dev_say(dev, "every device serves %s, the first after %lld ms, the last %lld ms", release,
+            (long long)move->first_ms, (long long)move->last_ms);
     dev->step = arena_printf(dev->arena, "waiting for every device to confirm %s", release);
-    return dev_wait_healthy(dev, move, order_ms, err);
+    if (dev_wait_healthy(dev, move, order_ms, err))
+        return err->code;
+    dev_say(dev, "every device has confirmed %s after %lld ms", release,
+            (long long)move->healthy_ms);
+    return ERR_OK;
 }
 
 static enum err_code start_all(struct dev *dev, struct err *err)
@@ -77,7 +81,7 @@ static enum err_code start_all(struct dev *dev, struct err *err)
     dev_say(dev, "captain answers");
     if (dev_start_agents(dev, err))
         return err->code;
-    dev_say(dev, "%u agents report", dev->agents_len);
+    dev_say(dev, dev->agents_len == 1 ? "%u agent reports" : "%u agents report", dev->agents_len);
     return ERR_OK;
 }
 

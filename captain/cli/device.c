@@ -60,7 +60,7 @@ static const struct device_info **sorted(const struct device_list *list, struct 
 void device_table(const struct device_list *list, struct arena *arena)
 {
     struct output_table *table = output_table_new((const char *const[]){
-        "DEVICE", "CONTACT", "CHANNEL", "RUNS", "WANTED", "STATE", "SEEN", "REASON", NULL});
+        "DEVICE", "CONTACT", "CHANNEL", "RUNS", "WANTED", "STATE", "SEEN", "<REASON", NULL});
     const struct device_info **rows = sorted(list, arena);
     int64_t now_ms = clock_unix_ms();
     for (size_t i = 0; rows && i < list->devices_len; i++) {
@@ -130,14 +130,19 @@ static void print_events(const struct device_info *info, struct arena *arena)
     if (info->events_len == 0)
         return;
     output_line("%s", "");
-    struct output_table *table = output_table_new(
-        (const char *const[]){">EVENT", "TIME", "KIND", "APP", "VERSION", "CODE", "TEXT", NULL});
+    struct output_table *table =
+        output_table_new((const char *const[]){">EVENT", "TIME", "KIND", "RELEASE", "<TEXT", NULL});
     for (size_t i = 0; i < info->events_len; i++) {
         const struct device_event *event = &info->events[i];
-        output_table_row(table, (const char *const[]){output_number(arena, event->seq),
-                                                      output_time(arena, event->time_ms),
-                                                      event->kind, event->app, event->version,
-                                                      event->code, event->text});
+        const char *both = event->code[0] && event->text[0] ? ": " : "";
+        output_table_row(table, (const char *const[]){
+                                    output_number(arena, event->seq),
+                                    output_second(arena, event->time_ms),
+                                    event->kind,
+                                    arena_printf(arena, "%s%s%s", event->app,
+                                                 event->version[0] ? "@" : "", event->version),
+                                    arena_printf(arena, "%s%s%s", event->code, both, event->text),
+                                });
     }
     output_table_end(table);
 }

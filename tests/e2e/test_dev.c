@@ -182,7 +182,7 @@ static void test_dev__an_interrupt_leaves_nothing_behind(void **state)
 
 static bool first_release_serves(void *arg)
 {
-    return says(arg, "devices serve hello@1.0");
+    return says(arg, "device serves hello@1.0");
 }
 
 /* Killed, it cannot clean its folder; but nothing of it goes on running. */
