@@ -28,8 +28,7 @@ static const struct api_verb verbs[] = {
     {"channel", "history", &codec_channel_query, &codec_channel_history, api_channel_history, NULL},
     {"device", "ls", &codec_device_query, &codec_device_list, api_device_ls, NULL},
     {"device", "show", &codec_device_query, &codec_device_info, api_device_show, NULL},
-    {"status", "get", &codec_status_query, &codec_status, api_status_get, NULL},
-    {"status", "show", &codec_status_query, &codec_status, api_status_get, NULL},
+    {"status", "show", &codec_status_query, &codec_status, api_status_show, NULL},
     {"log", "ls", &codec_log_query, &codec_log_list, api_log_ls, NULL},
     {"log", "show", &codec_log_query, &codec_log_info, api_log_show, NULL},
 };

@@ -104,7 +104,7 @@ enum err_code api_channel_history(struct api_request *request, union api_out *re
 enum err_code api_device_ls(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_device_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
-enum err_code api_status_get(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */
 enum err_code api_log_ls(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_log_show(struct api_request *request, union api_out *ret, struct err *err);
