@@ -104,6 +104,12 @@ void output_line(const char *fmt, ...)
     (void)fputc('\n', stdout);
 }
 
+void output_encoded(const char *text)
+{
+    (void)fputs(text, stdout);
+    (void)fputc('\n', stdout);
+}
+
 void output_field(const char *name, const char *fmt, ...)
 {
     char value[LINE_MAX_BYTES];
@@ -123,8 +129,7 @@ enum err_code output_message(const struct codec_type *type, const void *message,
     const char *text;
     if (codec_json(type, message, 2, arena, &text, err))
         return err_wrap(err, "the reply cannot be shown as JSON");
-    (void)fputs(text, stdout);
-    (void)fputc('\n', stdout);
+    output_encoded(text);
     return ERR_OK;
 }
 

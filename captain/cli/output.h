@@ -23,6 +23,8 @@ bool output_is_terminal(void);
 
 /* Data, a line. */
 void output_line(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* The same for a text of any length, which comes from an encoder and needs no cleaning. */
+void output_encoded(const char *text);
 /* "name:   value", for showing one object; nothing when the value is "". */
 void output_field(const char *name, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The message as JSON and a newline. */
