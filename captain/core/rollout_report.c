@@ -234,8 +234,11 @@ void rollout_return(struct rollout *r, const struct rollout_input *input)
     if (m->device == ROLLOUT_APPLYING)
         rollout_set_device(r, input->member,
                            rollout_is_forward(r) ? ROLLOUT_OFFERED : ROLLOUT_BACK);
-    if (m->device == ROLLOUT_RETURNING)
+    const bool waited = r->state == ROLLOUT_ABORTING || r->state == ROLLOUT_ROLLING_BACK;
+    if (m->device == ROLLOUT_RETURNING && waited)
         rollout_set_device(r, input->member, ROLLOUT_FAILED);
+    else if (m->device == ROLLOUT_RETURNING)
+        rollout_quarantine(r, input->member, POLICY_FAILED); /* tried from quarantine, in vain */
 }
 
 /* Reports */

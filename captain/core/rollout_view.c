@@ -216,7 +216,7 @@ static bool check_member(const struct rollout *r, uint32_t i, char *ret_text)
         return broken(ret_text, "succeeded without a word of member", i, i);
     const bool back = m->device == ROLLOUT_ON_BASE || m->device == ROLLOUT_OFFERED ||
                       m->device == ROLLOUT_BACK || m->device == ROLLOUT_QUARANTINED ||
-                      m->flags & ROLLOUT_F_DELETED;
+                      m->device == ROLLOUT_RETURNING || m->flags & ROLLOUT_F_DELETED;
     if (r->state == ROLLOUT_ABORTED && !r->keep && !back && m->sequence == 0)
         return broken(ret_text, "aborted without knowing of member", i, i);
     return true;
