@@ -38,7 +38,7 @@ struct config {
     const char *nats_creds, *nats_ca, *nats_cert, *nats_key; /* NULL: not used */
     const char *root;
     const char *folder;
-    const char *fetch_helper, *fetch_user; /* user may be NULL */
+    const char *fetch_helper, *fetch_user; /* user may be NULL: main chooses one */
     const char *hardware;                  /* "" */
     struct config_app apps[CONFIG_APPS_MAX];
     size_t apps_len;

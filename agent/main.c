@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
+#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,6 +54,14 @@ static enum err_code read_arguments(int argc, char **argv, struct arguments *ret
     return ERR_OK;
 }
 
+/* What reads foreign bytes does not run as root, whether the configuration names a user or not. */
+static const char *default_fetch_user(void)
+{
+    if (geteuid() != 0)
+        return NULL;
+    return getpwnam("captain-fetch") ? "captain-fetch" : "nobody";
+}
+
 static enum err_code run(const char *path, struct err *err)
 {
     struct arena arena;
@@ -63,6 +72,8 @@ static enum err_code run(const char *path, struct err *err)
         code = ERR_USAGE;
     } else {
         log_open("captain-agent", config.log_level);
+        if (!config.fetch_user)
+            config.fetch_user = default_fetch_user();
         code = agent_run(&config, err);
     }
     arena_fini(&arena);
