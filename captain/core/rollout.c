@@ -269,13 +269,27 @@ static void evaluate(struct rollout *r)
     rollout_emit(r, &effect);
 }
 
+/* What holds only because there is no base to go back to is a failure still: no leases, no promote. */
+static enum gate_verdict gravity(const struct rollout *r)
+{
+    switch (r->verdict.reason) {
+    case GATE_LIMIT:
+    case GATE_CLASS_LIMIT:
+    case GATE_EVIDENCE:
+    case GATE_THRESHOLD:
+        return GATE_FAIL;
+    default:
+        return r->verdict.verdict;
+    }
+}
+
 /* A gate takes hold when none has, or when it is worse than the one that has. */
 static bool hold(struct rollout *r)
 {
-    if (r->held_gate && r->verdict.verdict <= r->held_verdict)
+    if (r->held_gate && gravity(r) <= r->held_verdict)
         return false;
     r->held_gate = r->verdict.gate;
-    r->held_verdict = r->verdict.verdict;
+    r->held_verdict = gravity(r);
     if (r->state != ROLLOUT_RUNNING)
         return false;
     rollout_move(r, ROLLOUT_HELD, &r->verdict);

@@ -127,7 +127,7 @@ static void promote(struct rollout *r)
         rollout_refuse(r, ERR_CONFLICT, "the last wave ends when its devices are healthy");
         return;
     }
-    if (r->verdict.verdict == GATE_FAIL || r->held_verdict == GATE_FAIL) {
+    if (r->verdict.verdict == GATE_FAIL || (r->held_gate && r->held_verdict == GATE_FAIL)) {
         rollout_refuse(r, ERR_CONFLICT, "gate %s has failed; a failed gate is not passed by",
                        gate_name(r->verdict.gate));
         return;

@@ -338,6 +338,8 @@ static void take_report(struct rollout *r, uint32_t i, enum rollout_report what,
         return;
     case ROLLOUT_REPORT_ROLLBACK_FAILED:
         end_attempt(r, i, POLICY_FAILED);
+        if (rollout_is_forward(r) && !(r->members[i].flags & (ROLLOUT_F_OUT | ROLLOUT_F_FAILED)))
+            count_failure(r, i, POLICY_FAILED); /* no retry can help it */
         rollout_quarantine(r, i, POLICY_FAILED);
         return;
     case ROLLOUT_REPORTS:

@@ -53,12 +53,27 @@ static void random_world(struct world *w, struct rng *rng)
 }
 
 /* Leases are given below the caps only. Carried ones may be above at the start. */
-static void check_caps(const struct world *w, uint32_t before)
+static void check_caps(const struct world *w, uint32_t member, uint32_t before)
 {
     const uint32_t cap = w->policy.admission.max_in_flight;
     const uint32_t now = world_view(w).in_flight;
-    if (cap > 0 && now > before)
+    if (now <= before)
+        return;
+    if (cap > 0)
         assert_in_range(now, 0, cap);
+    uint32_t leased = 0;
+    uint32_t devices = 0;
+    for (uint32_t i = 0; i < world_view(w).members; i++) {
+        const struct rollout_device_view device = world_device(w, i);
+        if (w->strata[device.stratum].site != w->strata[world_device(w, member).stratum].site)
+            continue;
+        leased += device.leased;
+        devices += !device.deleted;
+    }
+    if (w->policy.admission.max_in_flight_per_site > 0)
+        assert_in_range(leased, 0, w->policy.admission.max_in_flight_per_site);
+    if (w->policy.admission.max_unavailable_per_site_percent < 100)
+        assert_in_range(leased, 0, lease_site_cap(&w->policy, devices));
 }
 
 static void random_device(struct world *w, struct rng *rng, uint32_t i)
@@ -80,7 +95,7 @@ static void random_device(struct world *w, struct rng *rng, uint32_t i)
     case 4:
     case 5:
         (void)world_ask(w, i, back && below(rng, 2));
-        check_caps(w, before);
+        check_caps(w, i, before);
         return;
     default:
         break;
