@@ -151,7 +151,11 @@ static void retry(struct rollout *r, uint32_t i)
     struct rollout_member *m = &r->members[i];
     const bool quarantined = m->device == ROLLOUT_QUARANTINED;
     if (r->state == ROLLOUT_SUPERSEDED || r->state == ROLLOUT_SUCCEEDED ||
-        m->flags & ROLLOUT_F_OUT || !(quarantined || m->flags & ROLLOUT_F_BOXED)) {
+        r->state == ROLLOUT_ABORTED) {
+        rollout_refuse(r, ERR_CONFLICT, "the rollout is %s", rollout_state_name(r->state));
+        return;
+    }
+    if (m->flags & ROLLOUT_F_OUT || !(quarantined || m->flags & ROLLOUT_F_BOXED)) {
         rollout_refuse(r, ERR_CONFLICT,
                        "the device is neither in the penalty box nor in quarantine");
         return;
