@@ -23,6 +23,12 @@
  *     before the successes cannot raise a false alarm; at the end of a wave both are the same.
  *   - leases are given while HELD by a HOLD (as WAIT: the current wave goes on), not after a FAIL.
  *   - failures of earlier waves' and late devices count in the wave that is open (never in its N).
+ *   - a device that has dwelt its soak is no more at risk in compare, nor watched for silence; what
+ *     it reports later still counts as a failure of the open wave.
+ *   - an excluded device leaves N (a person decided so); a deleted one stays in it, as missing.
+ *   - asking for the next attempt ends the one before; if that had no outcome, it failed.
+ *   - a wave that earlier ones have filled already adds nobody and is judged on the N before it.
+ *   - every input of a device is a sign of life; SEEN is for when it says nothing else.
  *   - maintenance windows do not bind a rollback, unless the policy says so.
  *   - a rollback that stands still for rollback_ms quarantines whom it still waits for.
  */
@@ -210,7 +216,8 @@ enum rollout_effect_kind {
     ROLLOUT_UNBOXED,
     ROLLOUT_IS_QUARANTINED, /* member could not go back */
     ROLLOUT_REFUSED,        /* the input changed nothing; text says why */
-    ROLLOUT_FINISHED,
+    ROLLOUT_FINISHED, /* SUCCEEDED: the shell publishes the target without a rollout, so that who comes
+                       * from now on takes it without asking here */
 };
 
 struct rollout_effect {
