@@ -177,7 +177,8 @@ static void note_behind(struct ingest *ingest, uint32_t device, const struct hea
     if (health->event_seq <= at->stored || ingest->behind_len == INGEST_BEHIND_MAX)
         return; /* what does not fit is said again by the next health */
     struct ingest_behind *behind = &ingest->behind[ingest->behind_len];
-    *behind = (struct ingest_behind){.device = device, .event_seq = health->event_seq};
+    *behind = (struct ingest_behind){
+        .device = device, .event_seq = health->event_seq, .event_first = health->event_first};
     if (str_copy(behind->epoch, sizeof behind->epoch, health->epoch) == ERR_OK)
         ingest->behind_len++;
 }
@@ -318,6 +319,7 @@ static MUST_USE enum err_code look_at(struct ingest *ingest, const struct bus_st
     ingest->look_ms = stuck ? ingest->look_ms * 2 : STREAM_LOOK_MS;
     if (ingest->look_ms > STREAM_LOOK_MAX_MS)
         ingest->look_ms = STREAM_LOOK_MAX_MS;
+    ingest->looked = true;
     ingest->looked_seen = ingest->events_seen;
     ingest->looked_end = state->messages > 0 ? state->last_seq : 0;
     return code;
@@ -357,7 +359,7 @@ static void ask_stream(void *arg)
 
 void ingest_consume(struct ingest *ingest)
 {
-    ingest->consuming = false;
+    ingest->consuming = ingest->looked = false;
     ingest->looked_seen = ingest->events_saved;
     ingest->looked_end = 0;
     ask_stream(ingest);

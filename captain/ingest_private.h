@@ -60,6 +60,7 @@ struct ingest_event {
 struct ingest_behind {
     uint32_t device;
     uint64_t event_seq;
+    uint64_t event_first; /* the oldest it can still send; 0: not said */
     char epoch[ULID_TEXT];
 };
 
@@ -95,6 +96,7 @@ struct ingest {
     struct loop_timer flush_timer;
     struct loop_timer retry_timer;
     struct loop_timer stream_timer;
+    bool looked;          /* in this session */
     uint64_t looked_seen; /* events_seen, and the stream's end, when it was looked at last */
     uint64_t looked_end;
     int64_t look_ms;  /* until it is looked at again */

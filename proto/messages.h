@@ -216,6 +216,7 @@ struct health {
     const char *agent_version;
     const struct app_status *apps;
     size_t apps_len;
+    uint64_t event_first;
 };
 struct metric {
     struct codec_head head;
