@@ -98,6 +98,7 @@ struct rollout_stratum {
 struct rollout_start {
     const struct policy *policy;
     bool has_base;
+    bool frozen; /* the fleet is, at the start: PENDING until it thaws */
     const struct rollout_join *members;
     uint32_t members_len;
     const struct rollout_stratum *strata;

@@ -100,6 +100,7 @@ void rollout_begin(struct rollout *r, const struct rollout_input *input)
     r->started = true;
     r->policy = *start->policy;
     r->has_base = start->has_base;
+    r->frozen = start->frozen;
     r->seed = start->seed;
     r->origin_ms = r->now_ms;
     set_strata(r, start);

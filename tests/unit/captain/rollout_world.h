@@ -32,7 +32,7 @@ struct world {
     uint32_t len;
     struct rollout_stratum strata[8];
     uint32_t strata_len;
-    bool has_base;
+    bool has_base, frozen;
     uint32_t attempt[WORLD_MEMBERS_MAX];
     uint32_t sequence[WORLD_MEMBERS_MAX];
     struct rollout_effects effects; /* of the last input, those of its ticks for more included */
@@ -106,6 +106,7 @@ static inline struct rollout_input world_start_input(const struct world *w)
     struct rollout_input input = {.kind = ROLLOUT_IN_START, .now_ms = WORLD_START_MS};
     input.u.start = (struct rollout_start){.policy = &w->policy,
                                            .has_base = w->has_base,
+                                           .frozen = w->frozen,
                                            .members = w->members,
                                            .members_len = w->len,
                                            .strata = w->strata,

@@ -122,6 +122,26 @@ static void test_rollout__silence_after_an_offer_is_a_failure(void **state)
     world_expect(w, ROLLOUT_ABORTED); /* nobody ever had the target */
 }
 
+/* Out of contact before the offer, and seen lately enough to be asked: the offer starts the clock. */
+static void test_rollout__silence_counts_from_the_offer(void **state)
+{
+    struct world *w = *state;
+    w->frozen = true;
+    w->members[9].online = false;
+    w->len = 10;
+    world_waves(w, 0, 0);
+    world_start(w);
+    world_expect(w, ROLLOUT_PENDING);
+    world_pass(w, 4 * MINUTE_MS);
+    world_freeze(w, false);
+    world_expect(w, ROLLOUT_RUNNING);
+    assert_int_equal(world_view(w).n, 10);
+    world_pass(w, 10 * MINUTE_MS - 1000);
+    assert_int_equal(world_view(w).failed, 0);
+    world_pass(w, 1000);
+    assert_int_equal(world_view(w).failed, 1);
+}
+
 static void test_rollout__silence_in_the_soak_is_a_failure(void **state)
 {
     struct world *w = *state;
@@ -469,6 +489,7 @@ int main(void)
         STORY(test_rollout__two_failed_of_ten_go_back),
         STORY(test_rollout__failures_do_not_wait_for_approval),
         STORY(test_rollout__silence_after_an_offer_is_a_failure),
+        STORY(test_rollout__silence_counts_from_the_offer),
         STORY(test_rollout__silence_in_the_soak_is_a_failure),
         STORY(test_rollout__silence_of_control_counts_the_same),
         STORY(test_rollout__a_canary_worse_than_control_fails_by_compare),
