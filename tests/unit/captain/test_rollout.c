@@ -142,6 +142,26 @@ static void test_rollout__silence_counts_from_the_offer(void **state)
     assert_int_equal(world_view(w).failed, 1);
 }
 
+static void test_rollout__silence_of_a_control_counts_anew_from_its_offer(void **state)
+{
+    struct world *w = *state;
+    world_waves(w, 4, 0);
+    world_start(w);
+    (void)world_try_all(w, ROLLOUT_REPORT_HEALTHY);
+    world_pass(w, 27 * MINUTE_MS);
+    uint32_t control = 0;
+    while (world_device(w, control).wave != ROLLOUT_NONE)
+        control++;
+    world_silent(w, control);
+    world_pass(w, 3 * MINUTE_MS);
+    assert_int_equal(world_view(w).wave, 1);
+    world_pass(w, 10 * MINUTE_MS - 1000);
+    assert_int_equal(world_view(w).failed, 0);
+    world_pass(w, 1000);
+    assert_int_equal(world_view(w).failed, 1);
+    assert_int_equal(world_device(w, control).class, POLICY_SILENT);
+}
+
 static void test_rollout__silence_in_the_soak_is_a_failure(void **state)
 {
     struct world *w = *state;
@@ -490,6 +510,7 @@ int main(void)
         STORY(test_rollout__failures_do_not_wait_for_approval),
         STORY(test_rollout__silence_after_an_offer_is_a_failure),
         STORY(test_rollout__silence_counts_from_the_offer),
+        STORY(test_rollout__silence_of_a_control_counts_anew_from_its_offer),
         STORY(test_rollout__silence_in_the_soak_is_a_failure),
         STORY(test_rollout__silence_of_control_counts_the_same),
         STORY(test_rollout__a_canary_worse_than_control_fails_by_compare),
