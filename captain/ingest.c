@@ -5,7 +5,6 @@
 
 #include "captain/ingest_private.h"
 #include "common/base/mem.h"
-#include "common/base/rng.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "proto/codec.h"
@@ -120,14 +119,36 @@ static void report_of(const struct health *health, struct report *ret)
     }
 }
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ (hash >> 32);
+}
+
+/* Over every message, and only in memory: eight bytes at a step, where rng_hash takes one. */
+static uint64_t hash_part(uint64_t hash, const void *data, size_t len)
+{
+    const uint8_t *bytes = data;
+    uint64_t word = 0;
+    hash = mix(hash, len);
+    for (; len > sizeof word; bytes += sizeof word, len -= sizeof word) {
+        memcpy(&word, bytes, sizeof word);
+        hash = mix(hash, word);
+    }
+    word = 0;
+    if (len > 0)
+        memcpy(&word, bytes, len);
+    return mix(hash, word);
+}
+
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
-    return rng_hash(hash, text, strlen(text) + 1);
+    return hash_part(hash, text, strlen(text));
 }
 
 static uint64_t hash_bytes_of(uint64_t hash, struct bytes bytes)
 {
-    return rng_hash(hash ^ bytes.len, bytes.ptr, bytes.len);
+    return hash_part(hash, bytes.ptr, bytes.len);
 }
 
 /* All that `device show` prints; not the times and counters that every message changes. */
@@ -140,7 +161,7 @@ static uint64_t content_of(const struct health *health)
         hash = hash_text(hash_text(hash_text(hash, app->app), app->channel), app->version);
         hash = hash_bytes_of(hash_bytes_of(hash_text(hash, app->reason), app->digest),
                              app->desired_digest);
-        hash = rng_hash(hash, numbers, sizeof numbers);
+        hash = hash_part(hash, numbers, sizeof numbers);
     }
     return hash;
 }
