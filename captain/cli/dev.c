@@ -5,8 +5,10 @@
  */
 #include "captain/cli/dev.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "captain/cli/number.h"
 #include "captain/cli/output.h"
@@ -20,6 +22,21 @@ static void on_terminate(void *arg)
 {
     struct dev *dev = arg;
     dev->interrupted = true;
+}
+
+static void on_hangup(int signum)
+{
+    (void)signum;
+    (void)kill(getpid(), SIGTERM);
+}
+
+/* A terminal that is closed ends it as Ctrl-C does; under nohup it goes on. */
+static void end_on_hangup(void)
+{
+    struct sigaction old;
+    struct sigaction ours = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        (void)sigaction(SIGHUP, &ours, NULL);
 }
 
 static enum err_code ask_size(struct dev *dev, struct dev_move *move, struct err *err)
@@ -130,6 +147,7 @@ static enum err_code run(struct dev *dev, struct err *err)
         return err->code;
     dev->agents = mem_new(dev->agents_len, sizeof *dev->agents);
     loop_on_terminate(dev->loop, on_terminate, dev);
+    end_on_hangup();
     dev_warn();
     if (run_scenario(dev, err))
         return err->code;
