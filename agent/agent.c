@@ -41,6 +41,7 @@ struct agent {
     struct telemetry_reader telemetry;
     struct loop_timer watchdog, again, beat;
     int64_t beat_ms; /* the last */
+    uint64_t metrics_told[CONFIG_APPS_MAX]; /* hash of the last complaint about an app's numbers */
     bool ending;
 };
 
@@ -194,6 +195,16 @@ static void fill_health(void *arg, struct arena *arena, struct health *ret)
     ret->apps_len = apps ? len : 0;
 }
 
+/* A file that stays as it is is complained of once. */
+static void tell_metrics(struct agent *agent, size_t app, enum err_code code, const struct err *err)
+{
+    bool bad = code != ERR_OK && code != ERR_NOT_FOUND;
+    uint64_t hash = bad ? rng_hash(1, err->text, strlen(err->text)) : 0;
+    if (bad && hash != agent->metrics_told[app])
+        log_err(agent->config->apps[app].app, err);
+    agent->metrics_told[app] = hash;
+}
+
 static void fill_telemetry(void *arg, struct arena *arena, struct telemetry *ret)
 {
     struct agent *agent = arg;
@@ -204,8 +215,7 @@ static void fill_telemetry(void *arg, struct arena *arena, struct telemetry *ret
     for (size_t i = 0; apps && i < agent->config->apps_len; i++) {
         enum err_code code = app_metrics(agent->apps[i], arena, &apps[len], &err);
         len += code == ERR_OK;
-        if (code != ERR_OK && code != ERR_NOT_FOUND)
-            log_err(agent->config->apps[i].app, &err);
+        tell_metrics(agent, i, code, &err);
         app_trim_logs(agent->apps[i]);
     }
     ret->apps = apps;

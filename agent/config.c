@@ -15,7 +15,7 @@ enum {
 };
 
 static const char default_folder[] = "/var/lib/captain-agent";
-static const char default_helper[] = "/usr/libexec/captain/captain-fetch";
+static const char default_helper[] = CAPTAIN_LIBEXEC "/captain-fetch";
 
 struct reader {
     const char *name;

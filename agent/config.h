@@ -9,7 +9,7 @@
  *     "folder": "/var/lib/captain-agent",
  *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}, "lock": "/run/hello.lock"}},
  *     "labels": {"line": "3", "tier": "gold"},
- *     "fetch": {"helper": "/usr/libexec/captain/captain-fetch", "user": "captain-fetch"},
+ *     "fetch": {"helper": "LIBEXECDIR/captain/captain-fetch", "user": "captain-fetch"},
  *     "intervals": {"health": "30s", "telemetry": "1m", "refresh": "10m",
  *                   "reconnect_first": "30s", "reconnect_max": "5m"},
  *     "supervisor": {"enabled": true, "hang": "2m", "restart": "500ms"},
@@ -50,7 +50,7 @@ struct config {
     const char *nats_creds, *nats_ca, *nats_cert, *nats_key; /* NULL: not used */
     const char *root;
     const char *folder;
-    const char *fetch_helper, *fetch_user; /* user may be NULL */
+    const char *fetch_helper, *fetch_user; /* user may be NULL: main chooses one */
     const char *hardware;                  /* "" */
     struct config_app apps[CONFIG_APPS_MAX];
     size_t apps_len;

@@ -143,6 +143,7 @@ static void send_health(struct link *link)
     struct health health = {
         .epoch = agent_store_epoch(o->store),
         .event_seq = agent_store_event_seq(o->store),
+        .event_first = link->outbox.acked + 1,
         .sent_ms = clock_unix_ms(),
         .interval_ms = (uint32_t)o->config->health_ms,
         .agent_version = CAPTAIN_VERSION,

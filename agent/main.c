@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 
@@ -70,6 +73,14 @@ static enum err_code run_supervised(const struct config *config, int *ret_exit, 
     return *ret_exit < 0 ? err->code : ERR_OK;
 }
 
+/* What reads foreign bytes does not run as root, whether the configuration names a user or not. */
+static const char *default_fetch_user(void)
+{
+    if (geteuid() != 0)
+        return NULL;
+    return getpwnam("captain-fetch") ? "captain-fetch" : "nobody";
+}
+
 static enum err_code run(const char *path, int *ret_exit, struct err *err)
 {
     struct arena arena;
@@ -80,6 +91,8 @@ static enum err_code run(const char *path, int *ret_exit, struct err *err)
         code = ERR_USAGE;
     } else {
         log_open("captain-agent", config.log_level);
+        if (!config.fetch_user)
+            config.fetch_user = default_fetch_user();
         code = run_supervised(&config, ret_exit, err);
     }
     arena_fini(&arena);
@@ -90,6 +103,12 @@ static enum err_code run(const char *path, int *ret_exit, struct err *err)
 static int exit_code(enum err_code code)
 {
     return code <= ERR_UNHEALTHY ? (int)code : 1;
+}
+
+static int say(const char *text)
+{
+    size_t len = strlen(text);
+    return write(STDOUT_FILENO, text, len) == (ssize_t)len ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -103,7 +122,7 @@ int main(int argc, char **argv)
     if (code != ERR_OK)
         (void)err_hint(&err, "captain-agent --help");
     else if (arguments.text)
-        return fputs(arguments.text, stdout) < 0 || fflush(stdout) != 0;
+        return say(arguments.text);
     else if (arguments.deadman)
         code = supervisor_deadman(arguments.deadman, &err);
     else

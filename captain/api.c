@@ -63,8 +63,7 @@ static const struct api_verb verbs[] = {
     {"freeze", "set", &codec_freeze_request, &codec_freeze_info, api_freeze_get,
      api_freeze_prepare},
     {"freeze", "get", &codec_status_query, &codec_freeze_info, api_freeze_get, NULL},
-    {"status", "get", &codec_status_query, &codec_status, api_status_get, NULL},
-    {"status", "show", &codec_status_query, &codec_status, api_status_get, NULL},
+    {"status", "show", &codec_status_query, &codec_status, api_status_show, NULL},
     {"log", "ls", &codec_log_query, &codec_log_list, api_log_ls, NULL},
     {"log", "show", &codec_log_query, &codec_log_info, api_log_show, NULL},
 };

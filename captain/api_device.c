@@ -9,7 +9,11 @@
 #include "common/base/mem.h"
 #include "common/clock.h"
 
-enum { PAGE_DEFAULT = 1000 };
+enum {
+    PAGE_DEFAULT = 1000,
+    PAGE_BYTES = 600 << 10,
+    ROW_BYTES = 256, /* about what a device takes beside its apps */
+};
 
 /* Words. */
 
@@ -115,7 +119,7 @@ static enum err_code describe(struct api_request *request, uint32_t device,
     return take_health(request, ret_row->health, ret, err);
 }
 
-/* Listing: in the order in which captain met the devices, so that a page costs what it shows. */
+/* Listing, by name. */
 
 struct filter {
     const struct device_query *query;
@@ -162,20 +166,6 @@ static bool filter_passes(const struct filter *filter, const struct fleet *fleet
     return false;
 }
 
-static enum err_code first_device(const struct captain *captain, const char *after, uint32_t *ret,
-                                  struct err *err)
-{
-    *ret = 0;
-    if (!after[0])
-        return ERR_OK;
-    const uint32_t found = fleet_find(captain->fleet, after);
-    if (found == FLEET_NONE)
-        return err_set(err, ERR_NOT_FOUND, "device %s, after which to go on, is not known here",
-                       after);
-    *ret = found + 1;
-    return ERR_OK;
-}
-
 uint32_t api_fleet_len(const struct captain *captain)
 {
     struct fleet_totals totals;
@@ -183,31 +173,82 @@ uint32_t api_fleet_len(const struct captain *captain)
     return (uint32_t)totals.devices;
 }
 
+/* The first devices by name of those offered. */
+struct page {
+    const struct fleet *fleet;
+    uint32_t *devices; /* sorted */
+    size_t len, cap;
+};
+
+static const char *page_name(const struct page *page, size_t at)
+{
+    return fleet_device_name(page->fleet, page->devices[at]);
+}
+
+static void page_offer(struct page *page, uint32_t device, const char *name)
+{
+    if (page->len == page->cap && strcmp(name, page_name(page, page->len - 1)) >= 0)
+        return;
+    size_t low = 0;
+    for (size_t high = page->len; low < high;) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(page_name(page, middle), name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    page->len += page->len < page->cap;
+    memmove(&page->devices[low + 1], &page->devices[low],
+            (page->len - low - 1) * sizeof *page->devices);
+    page->devices[low] = device;
+}
+
+static void fill_page(const struct captain *captain, const struct filter *filter, struct page *page)
+{
+    const uint32_t end = api_fleet_len(captain);
+    for (uint32_t device = 0; device < end; device++) {
+        const char *name = fleet_device_name(captain->fleet, device);
+        if (strcmp(name, filter->query->after) > 0 && filter_passes(filter, captain->fleet, device))
+            page_offer(page, device, name);
+    }
+}
+
+/* A page ends early when the devices on it have so much to say that one message would not carry it. */
+static enum err_code describe_page(struct api_request *request, const struct page *page,
+                                   size_t limit, struct device_list *list, struct err *err)
+{
+    struct device_info *infos = arena_alloc(&request->arena, (limit + 1) * sizeof *infos);
+    struct store_device row;
+    size_t bytes = 0;
+    enum err_code code = infos ? ERR_OK : api_too_large(err);
+    while (code == ERR_OK && list->devices_len < page->len) {
+        if (list->devices_len == limit || bytes > PAGE_BYTES) {
+            list->next = infos[list->devices_len - 1].device;
+            break;
+        }
+        code = describe(request, page->devices[list->devices_len], &row, &infos[list->devices_len],
+                        err);
+        bytes += ROW_BYTES + 2 * row.health.len; /* digests are text here */
+        list->devices_len++;
+    }
+    list->devices = infos;
+    return code;
+}
+
 enum err_code api_device_ls(struct api_request *request, union api_out *ret, struct err *err)
 {
     const struct device_query *query = &request->in.device_query;
     const uint32_t limit =
         query->limit && query->limit < PAGE_DEFAULT ? query->limit : PAGE_DEFAULT;
-    const uint32_t end = api_fleet_len(request->captain);
-    struct device_list *list = &ret->device_list;
-    struct device_info *infos = arena_alloc(&request->arena, limit * sizeof *infos);
-    struct store_device row;
     struct filter filter = {0};
-    uint32_t device = 0;
-    enum err_code code = infos ? read_filter(query, &filter, err) : api_too_large(err);
-    if (code == ERR_OK)
-        code = first_device(request->captain, query->after, &device, err);
-    for (; device < end && code == ERR_OK; device++) {
-        if (!filter_passes(&filter, request->captain->fleet, device))
-            continue;
-        if (list->devices_len == limit) {
-            list->next = infos[limit - 1].device;
-            break;
-        }
-        code = describe(request, device, &row, &infos[list->devices_len++], err);
-    }
-    list->devices = infos;
-    return code;
+    /* One more than asked for says whether there is more. */
+    struct page page = {.fleet = request->captain->fleet, .cap = (size_t)limit + 1};
+    page.devices = arena_alloc(&request->arena, page.cap * sizeof *page.devices);
+    enum err_code code = page.devices ? read_filter(query, &filter, err) : api_too_large(err);
+    if (code != ERR_OK)
+        return code;
+    fill_page(request->captain, &filter, &page);
+    return describe_page(request, &page, limit, &ret->device_list, err);
 }
 
 /* Showing one. */
@@ -281,13 +322,19 @@ static enum err_code take_telemetry(struct api_request *request, const struct st
     struct device_info_telemetry *told = arena_alloc(&request->arena, sizeof *told);
     if (!told)
         return api_too_large(err);
-    *told =
-        (struct device_info_telemetry){.cpu_permille = telemetry.cpu_permille,
-                                       .memory_total_bytes = telemetry.memory_total_bytes,
-                                       .memory_available_bytes = telemetry.memory_available_bytes,
-                                       .disk_total_bytes = telemetry.disk_total_bytes,
-                                       .disk_free_bytes = telemetry.disk_free_bytes,
-                                       .received_ms = row->telemetry_ms};
+    *told = (struct device_info_telemetry){
+        .cpu_permille = telemetry.cpu_permille,
+        .memory_total_bytes = telemetry.memory_total_bytes,
+        .memory_available_bytes = telemetry.memory_available_bytes,
+        .disk_total_bytes = telemetry.disk_total_bytes,
+        .disk_free_bytes = telemetry.disk_free_bytes,
+        .received_ms = row->telemetry_ms,
+        .uptime_ms = telemetry.uptime_ms,
+        .temperature_millicelsius = telemetry.temperature_millicelsius,
+        .has_temperature = telemetry.has_temperature,
+        .apps = telemetry.apps,
+        .apps_len = telemetry.apps_len,
+    };
     ret->telemetry = told;
     return ERR_OK;
 }

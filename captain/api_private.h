@@ -159,7 +159,7 @@ enum err_code api_freeze_prepare(struct api_request *request, struct arena *aren
                                  struct decision *ret, struct err *err);
 enum err_code api_freeze_get(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
-enum err_code api_status_get(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */
 enum err_code api_log_ls(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_log_show(struct api_request *request, union api_out *ret, struct err *err);
@@ -178,9 +178,9 @@ const char *api_state_name(unsigned state);
 /* All channels, with counters. */
 MUST_USE enum err_code api_channels(struct api_request *request, const struct channel_info **ret,
                                     size_t *ret_len, struct err *err);
-/* api_release_info.c. in_full: artifacts, services and checks too. */
+/* api_release_info.c. A row without its envelope (store_release_list) gives what the row says. */
 MUST_USE enum err_code api_release_describe(struct api_request *request,
-                                            const struct store_release *row, bool in_full,
+                                            const struct store_release *row,
                                             struct release_info *ret, struct err *err);
 /* A release that is not here: the sentence names those that are. Returns ERR_NOT_FOUND. */
 enum err_code api_release_unknown(struct api_request *request, const char *app, const char *version,

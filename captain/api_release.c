@@ -155,7 +155,7 @@ static enum err_code describe_one(struct api_request *request, const char *app, 
         store_release_find(request->captain->db, app, version, &request->arena, ret_row, err);
     if (code == ERR_NOT_FOUND)
         return api_release_unknown(request, app, version, err);
-    return code == ERR_OK ? api_release_describe(request, ret_row, true, ret, err) : code;
+    return code == ERR_OK ? api_release_describe(request, ret_row, ret, err) : code;
 }
 
 /* After release.create: what stands in the tables now. */
@@ -196,7 +196,7 @@ enum err_code api_release_ls(struct api_request *request, union api_out *ret, st
     if (!infos)
         return api_too_large(err);
     for (size_t i = 0; i < len && code == ERR_OK; i++)
-        code = api_release_describe(request, &rows[i], false, &infos[i], err);
+        code = api_release_describe(request, &rows[i], &infos[i], err);
     ret->release_list = (struct release_list){.releases = infos, .releases_len = len};
     return code;
 }

@@ -154,25 +154,29 @@ static enum err_code take_channels(struct api_request *request, const struct sto
     return complete ? ERR_OK : api_too_large(err);
 }
 
-static bool take_all(struct api_request *request, const struct release *release,
-                     struct release_info *ret)
-{
-    return take_artifacts(request, release, ret) && take_services(request, release, ret) &&
-           take_checks(request, release, ret);
-}
-
-enum err_code api_release_describe(struct api_request *request, const struct store_release *row,
-                                   bool in_full, struct release_info *ret, struct err *err)
+static enum err_code take_document(struct api_request *request, const struct store_release *row,
+                                   struct release_info *ret, struct err *err)
 {
     struct envelope envelope;
     struct release release;
-    char name[RELEASE_NAME_MAX];
     enum err_code code =
         codec_decode(&codec_envelope, row->envelope, &request->arena, &envelope, err);
     if (code == ERR_OK)
         code = codec_decode(&codec_release, envelope.payload, &request->arena, &release, err);
     if (code != ERR_OK)
         return err_wrap(err, "release %s@%s as stored", row->app, row->version);
+    ret->data_version = release.data_version;
+    const bool complete =
+        take_signers(request, &envelope, ret) && take_sources(request, &release, ret) &&
+        take_artifacts(request, &release, ret) && take_services(request, &release, ret) &&
+        take_checks(request, &release, ret);
+    return complete ? ERR_OK : api_too_large(err);
+}
+
+enum err_code api_release_describe(struct api_request *request, const struct store_release *row,
+                                   struct release_info *ret, struct err *err)
+{
+    char name[RELEASE_NAME_MAX];
     (void)snprintf(name, sizeof name, "%s@%s", row->app, row->version);
     *ret = (struct release_info){.app = row->app,
                                  .version = row->version,
@@ -182,10 +186,9 @@ enum err_code api_release_describe(struct api_request *request, const struct sto
                                  .created_by = row->created_by,
                                  .decision = row->decision,
                                  .size_bytes = row->size_bytes,
-                                 .data_version = release.data_version,
                                  .devices = fleet_release_devices(request->captain->fleet, name)};
-    if (!ret->digest || !take_signers(request, &envelope, ret) ||
-        !take_sources(request, &release, ret) || (in_full && !take_all(request, &release, ret)))
-        return api_too_large(err);
-    return take_channels(request, row, ret, err);
+    enum err_code code = ret->digest ? ERR_OK : api_too_large(err);
+    if (code == ERR_OK && row->envelope.len > 0)
+        code = take_document(request, row, ret, err);
+    return code == ERR_OK ? take_channels(request, row, ret, err) : code;
 }

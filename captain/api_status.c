@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * status.get: how captain and the fleet are, from counters.
+ * status.show: how captain and the fleet are, from counters.
  */
 #include "captain/api_private.h"
 #include "common/clock.h"
 
-enum err_code api_status_get(struct api_request *request, union api_out *ret, struct err *err)
+enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err)
 {
     const struct captain *captain = request->captain;
     struct status *status = &ret->status;

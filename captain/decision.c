@@ -113,6 +113,7 @@ void decision_lose(struct decisions *d, const struct err *err)
     d->serial++;
     loop_timer_stop(&d->wake);
     loop_timer_stop(&d->retry);
+    loop_timer_stop(&d->verify.timer);
     end_pending(d, &why);
     d->hooks.lost(d->hooks.arg, &why);
 }
@@ -435,6 +436,7 @@ enum err_code decisions_open(struct loop *loop, struct bus *bus, struct db *db, 
         free_all(d);
         return code;
     }
+    decision_verify_start(d);
     *ret = d;
     return ERR_OK;
 }
@@ -443,12 +445,18 @@ void decisions_close(struct decisions *d)
 {
     if (!d)
         return;
-    struct err err = {0};
-    (void)err_set(&err, ERR_NO_CONTACT, "captain is ending; ask again whether it was decided");
+    struct err unknown = {0};
+    struct err undecided = {0};
+    (void)err_set(&unknown, ERR_TIMEOUT, "captain ended while the decision was being taken");
+    (void)err_hint(&unknown, "look whether it was taken (captain log ls) before you ask again");
+    (void)err_set(&undecided, ERR_NO_CONTACT, "captain is ending; nothing was decided");
     d->closed = true;
     loop_timer_stop(&d->wake);
     loop_timer_stop(&d->retry);
-    end_pending(d, &err);
+    loop_timer_stop(&d->verify.timer);
+    if (d->flight.active)
+        finish_flight(d, 0, &unknown);
+    end_pending(d, &undecided);
     if (d->calls == 0)
         free_all(d);
 }

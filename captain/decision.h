@@ -8,7 +8,8 @@
  *
  * At each connect the two copies are compared from the end and completed: entries only in the stream are
  * applied here, entries only here are appended there, with a log line that says so. Two different entries
- * at one sequence are refused with both hashes; nothing is changed then.
+ * at one sequence are refused with both hashes; nothing is changed then. Beside that the chain here is
+ * verified from its first entry, a slice per turn: an edited row ends this captain (on_lost, ERR_HASH).
  */
 #pragma once
 
@@ -52,7 +53,8 @@ struct decisions_hooks {
 MUST_USE enum err_code decisions_open(struct loop *loop, struct bus *bus, struct db *db, const char *holder,
                                       const char *folder, const struct decisions_hooks *hooks,
                                       struct decisions **ret, struct err *err);
-/* Pending ones end with ERR_NO_CONTACT. NULL is fine. */
+/* Those that wait end with ERR_NO_CONTACT: nothing was decided. The one on its way ends with ERR_TIMEOUT:
+ * nobody knows. NULL is fine. */
 void decisions_close(struct decisions *decisions);
 
 /* Call on BUS_CONNECTED and BUS_DISCONNECTED. */

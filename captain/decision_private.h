@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Shared by decision.c (one decision at a time) and decision_sync.c (the two copies compared and
- * completed); nobody else includes it.
+ * Shared by decision.c (one decision at a time), decision_sync.c (the two copies compared and
+ * completed) and decision_verify.c (the chain here, from its start); nobody else includes it.
  */
 #pragma once
 
@@ -66,6 +66,12 @@ struct decision_sync {
     struct decision_batch batch;
 };
 
+struct decision_verify {
+    uint64_t next, end;
+    uint8_t hash[DIGEST_BYTES]; /* of the entry before next */
+    struct loop_timer timer;
+};
+
 struct decisions {
     struct loop *loop;
     struct bus *bus;
@@ -88,6 +94,7 @@ struct decisions {
     struct decision_flight flight;
     struct loop_timer wake, retry;
     struct decision_sync sync;
+    struct decision_verify verify;
 };
 
 /* One call of the bus. */
@@ -122,6 +129,9 @@ void decision_try_again(struct decisions *d, const struct err *err);
 void decision_surprised(struct decisions *d, const struct err *err);
 /* decision_sync.c calls it when both copies agree. */
 void decision_synced(struct decisions *d);
+
+/* decision_verify.c: begins; what is wrong ends all work. */
+void decision_verify_start(struct decisions *d);
 
 /* decision_sync.c */
 void decision_sync_start(struct decisions *d);

@@ -37,7 +37,8 @@ void ingest_watch(struct ingest *ingest, const struct ingest_hooks *hooks);
 
 /* Writes what is pending (commits). NULL is fine. */
 void ingest_close(struct ingest *ingest);
-/* On ready: ensures the stream EVENTS and consumes it. */
+/* On ready: ensures the stream EVENTS and consumes it. While connected the stream is looked at every few
+ * seconds: one that is missing is made again, one whose events do not come is consumed again. */
 void ingest_connected(struct ingest *ingest);
 /* Writes pending rows into the tables (and commits), so that a query reads what was received. */
 MUST_USE enum err_code ingest_flush(struct ingest *ingest, struct err *err);

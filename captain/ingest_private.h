@@ -60,6 +60,7 @@ struct ingest_event {
 struct ingest_behind {
     uint32_t device;
     uint64_t event_seq;
+    uint64_t event_first; /* the oldest it can still send; 0: not said */
     char epoch[ULID_TEXT];
 };
 
@@ -96,6 +97,10 @@ struct ingest {
     struct loop_timer flush_timer;
     struct loop_timer retry_timer;
     struct loop_timer stream_timer;
+    bool looked;          /* in this session */
+    uint64_t looked_seen; /* events_seen, and the stream's end, when it was looked at last */
+    uint64_t looked_end;
+    int64_t look_ms;  /* until it is looked at again */
     int64_t retry_ms; /* 0: the last transaction went well */
 };
 
@@ -117,5 +122,5 @@ enum err_code ingest_write(struct ingest *ingest, bool idle_too, struct err *err
 void ingest_turn_end(void *arg);
 /* Tells the device the newest number of its events that is stored. */
 void ingest_acknowledge(struct ingest *ingest, uint32_t device, const char *epoch, uint64_t seq);
-/* Reads EVENTS from where the tables are. */
+/* Reads EVENTS from where the tables are, and keeps looking whether what it has comes. */
 void ingest_consume(struct ingest *ingest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "captain/ingest_private.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -284,10 +285,59 @@ enum err_code ingest_write(struct ingest *ingest, bool idle_too, struct err *err
     acknowledge_events(ingest);
     forget_events(ingest);
     forget_idle(ingest, idle_from);
-    if (ingest->stalled)
-        ingest_consume(ingest);
+    const bool stalled = ingest->stalled;
     ingest->stalled = false;
+    if (stalled)
+        ingest_consume(ingest);
     return ERR_OK;
+}
+
+/* The stream has been read up to where it ended at the last look. */
+static bool is_read(const struct ingest *ingest)
+{
+    return ingest->looked && ingest->consuming && ingest->retry_ms == 0 &&
+           ingest->events_seen >= ingest->looked_end;
+}
+
+/* Captain's tables are older than what it acknowledged once, and the stream has let go of what lies
+ * between. Nobody can send it again, so nothing later would ever be the next one. */
+static MUST_USE enum err_code skip_lost(struct ingest *ingest, const struct ingest_behind *behind,
+                                        struct err *err)
+{
+    struct ingest_device *at = &ingest->devices[behind->device];
+    if (at->id == 0 || at->epoch != ingest_epoch_hash(behind->epoch) ||
+        behind->event_first <= at->stored + 1 || behind->event_first > behind->event_seq + 1)
+        return ERR_OK;
+    const enum err_code code =
+        store_event_skip(ingest->db, at->id, behind->epoch, behind->event_first - 1, err);
+    if (code != ERR_OK)
+        return code;
+    log_write(LOG_LEVEL_WARNING,
+              "events %" PRIu64 " to %" PRIu64 " of %s are lost: neither it "
+              "nor stream EVENTS has them any more",
+              at->stored + 1, behind->event_first - 1,
+              fleet_device_name(ingest->fleet, behind->device));
+    at->stored = behind->event_first - 1;
+    return ERR_OK;
+}
+
+static void skip_all_lost(struct ingest *ingest)
+{
+    struct err err = {0};
+    enum err_code code = ERR_OK;
+    if (ingest->behind_len == 0 || !is_read(ingest))
+        return;
+    for (uint32_t i = 0; i < ingest->behind_len && code == ERR_OK; i++)
+        code = skip_lost(ingest, &ingest->behind[i], &err);
+    if (code == ERR_OK)
+        code = db_commit(ingest->db, &err);
+    if (code != ERR_OK) {
+        db_rollback(ingest->db);
+        log_err("events that are lost could not be passed over", &err);
+        for (uint32_t i = 0; i < ingest->behind_len; i++)
+            ingest->devices[ingest->behind[i].device].epoch = 0; /* read again */
+        ingest->behind_len = 0;
+    }
 }
 
 /* A device is behind when its newest event is still not stored after this turn's were. */
@@ -309,5 +359,6 @@ void ingest_turn_end(void *arg)
     /* After a failure the retry timer decides when to write. */
     if (ingest->retry_ms == 0 && anything(ingest, false))
         (void)ingest_write(ingest, false, &err);
+    skip_all_lost(ingest);
     answer_behind(ingest);
 }

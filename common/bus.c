@@ -299,9 +299,7 @@ static natsStatus session_open(struct bus_link *link)
 /* The library may use what is ours until on_closed and every on_complete have come. */
 static void session_close(struct bus_link *link)
 {
-    if (link->nc != NULL) {
-        natsConnection_Close(link->nc);
-    }
+    natsConnection_Close(link->nc); /* NULL is fine */
     bus_outbox_wait_released(link->outbox);
     for (unsigned i = 0; i < link->subs_len; i++) {
         int64_t dropped = 0;
@@ -377,8 +375,10 @@ static natsStatus publish(struct bus_link *link, const struct bus_order *order)
 
 static void set_why(struct bus_link *link, const char *what, natsStatus s, const char *text)
 {
-    (void)snprintf(link->why, sizeof link->why, "%s: %s%s%.300s", what, natsStatus_GetText(s),
-                   text != NULL && text[0] != '\0' ? ": " : "", text != NULL ? text : "");
+    const char *status = natsStatus_GetText(s), *more = text != NULL ? text : "";
+    bool said = strstr(more, status) != NULL; /* the text says the same, and where */
+    (void)snprintf(link->why, sizeof link->why, "%s: %s%s%.300s", what, said ? "" : status,
+                   said || more[0] == '\0' ? "" : ": ", more);
 }
 
 static natsStatus consume(struct bus_link *link, const struct bus_order *order)

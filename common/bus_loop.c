@@ -317,6 +317,7 @@ static enum err_code ask(struct bus *bus, struct outgoing *out, int64_t timeout_
     (void)snprintf(reply, sizeof reply, "%s.%llu", bus->replies, (unsigned long long)out->request);
     out->reply = reply;
     enum err_code code = put_outgoing(bus, out, err);
+    out->reply = NULL;
     if (code != ERR_OK) {
         (void)bus_requests_take(bus->requests, out->request, &unused);
     }

@@ -233,9 +233,13 @@ static const struct codec_row device_info_telemetry_rows[] = {
     U64(disk_total_bytes, 0, COUNTER_MAX),
     U64(disk_free_bytes, 0, COUNTER_MAX),
     I64(received_ms, 0, INT64_MAX),
+    U64(uptime_ms, 0, COUNTER_MAX),
+    I32(temperature_millicelsius, -273150, 2000000),
+    BOOL(has_temperature),
+    SUBS(apps, app_metrics, 0, 8),
 };
 #undef S
-CODEC_TYPE(device_info_telemetry, device_info__telemetry, 256);
+CODEC_TYPE(device_info_telemetry, device_info__telemetry, 8 << 10);
 
 #define S struct device_info
 static const struct codec_row device_info_rows[] = {

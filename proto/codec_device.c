@@ -42,6 +42,7 @@ static const struct codec_row health_rows[] = {
     U32(interval_ms, 0, DURATION_MAX_MS),
     TEXT(agent_version, VERSION_MAX, VERSION),
     SUBS(apps, app_status, 0, 8),
+    U64(event_first, 0, COUNTER_MAX),
     TEXT(hardware, TOKEN_MAX, LINE),
     SUBS(labels, health_label, 0, 32),
 };

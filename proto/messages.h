@@ -264,6 +264,7 @@ struct health {
     const char *agent_version;
     const struct app_status *apps;
     size_t apps_len;
+    uint64_t event_first;
     const char *hardware;
     const struct health_label *labels;
     size_t labels_len;

@@ -193,6 +193,11 @@ struct device_info_telemetry {
     uint64_t disk_total_bytes;
     uint64_t disk_free_bytes;
     int64_t received_ms;
+    uint64_t uptime_ms;
+    int32_t temperature_millicelsius;
+    bool has_temperature;
+    const struct app_metrics *apps;
+    size_t apps_len;
 };
 struct device_info {
     struct codec_head head;

@@ -81,7 +81,7 @@ enum err_code cmd_channel_set(struct invocation *invocation, struct err *err)
 void channel_table(const struct channel_info *channels, size_t len, struct arena *arena)
 {
     struct output_table *table = output_table_new((const char *const[]){
-        "CHANNEL", "RELEASE", "PREVIOUS", ">ON IT", ">DEVICES", "SINCE", "STATES", NULL});
+        "CHANNEL", "RELEASE", "PREVIOUS", ">ON IT", ">DEVICES", "SINCE", "<STATES", NULL});
     int64_t now_ms = clock_unix_ms();
     for (size_t i = 0; i < len; i++) {
         const struct channel_info *info = &channels[i];
@@ -136,13 +136,13 @@ enum err_code cmd_channel_show(struct invocation *invocation, struct err *err)
 static void print_history(const struct channel_history *history, struct arena *arena)
 {
     struct output_table *table = output_table_new(
-        (const char *const[]){">DECISION", "TIME", "RELEASE", "PREVIOUS", "BY", "REASON", NULL});
+        (const char *const[]){">DECISION", "TIME", "RELEASE", "PREVIOUS", "BY", "<REASON", NULL});
     for (size_t i = 0; i < history->changes_len; i++) {
         const struct channel_change *change = &history->changes[i];
-        output_table_row(table,
-                         (const char *const[]){output_number(arena, change->decision),
-                                               output_time(arena, change->time_ms), change->release,
-                                               change->previous, change->actor, change->reason});
+        output_table_row(table, (const char *const[]){output_number(arena, change->decision),
+                                                      output_second(arena, change->time_ms),
+                                                      change->release, change->previous,
+                                                      change->actor, change->reason});
     }
     output_table_end(table);
 }

@@ -5,7 +5,7 @@
 
 const struct flag command_flags[FLAG_COUNT] = {
     [FLAG_CONTEXT] = {"context", 0, "NAME", "use this context (captain context ls)"},
-    [FLAG_NATS] = {"nats", 0, "URL", "NATS server; before NATS_URL and the context"},
+    [FLAG_NATS] = {"nats", 0, "URL", "server; before NATS_URL and the context"},
     [FLAG_CREDS] = {"creds", 0, "FILE", "NATS credentials"},
     [FLAG_CA] = {"ca", 0, "FILE", "certificate authority of the NATS server"},
     [FLAG_OPERATOR] = {"operator", 0, "NAME", "who asks; default: you"},
@@ -16,7 +16,7 @@ const struct flag command_flags[FLAG_COUNT] = {
     [FLAG_HELP] = {"help", 'h', NULL, "show help"},
     [FLAG_VERSION] = {"version", 0, NULL, "show the version"},
     [FLAG_FILE] = {"file", 'f', "FILE", "description of the release (release.yaml)"},
-    [FLAG_KEY] = {"key", 0, "FILE", "release key to sign with; default: the context's release_key"},
+    [FLAG_KEY] = {"key", 0, "FILE", "key to sign with; default: the context's"},
     [FLAG_BUNDLE] = {"bundle", 0, "DIR", "take in what `captain release export` wrote"},
     [FLAG_REASON] = {"reason", 0, "TEXT", "why, for the log"},
     [FLAG_OUTPUT_DIR] = {"output", 0, "DIR", "folder to write to; default: APP-VERSION"},
@@ -32,7 +32,7 @@ const struct flag command_flags[FLAG_COUNT] = {
     [FLAG_RELEASE_KEY] = {"release-key", 0, "FILE", "key that signs releases in this context"},
     [FLAG_DATA] = {"data", 0, "DIR", "state folder; default /var/lib/captain"},
     [FLAG_LISTEN] = {"listen", 0, "ADDR:PORT", "artifact store; default 127.0.0.1:0"},
-    [FLAG_STORE_URL] = {"store-url", 0, "URL", "what devices are told; default: where it listens"},
+    [FLAG_STORE_URL] = {"store-url", 0, "URL", "what devices are told; default: --listen"},
     [FLAG_TENANT] = {"tenant", 0, "NAME", "the fleet's tenant; default: default"},
     [FLAG_LOG_LEVEL] = {"log-level", 0, "LEVEL", "error, warning, info or debug"},
     [FLAG_AGENTS] = {"agents", 0, "N", "so many agents; default 5"},
@@ -51,7 +51,7 @@ const struct flag command_flags[FLAG_COUNT] = {
 
 const struct command commands[] = {
     {"status", NULL, "", "the fleet at a glance", 0, 0, 0, cmd_status},
-    {"dev", NULL, "", "a whole fleet on this machine, to try things",
+    {"dev", NULL, "", "a whole fleet on this machine, to try",
      F(AGENTS) | F(CHECK) | F(STATE_DIR) | F(KEEP), 0, 0, cmd_dev},
     {"serve", NULL, "", "run captain",
      F(DATA) | F(LISTEN) | F(STORE_URL) | F(TENANT) | F(LOG_LEVEL), 0, 0, cmd_serve},
@@ -59,7 +59,7 @@ const struct command commands[] = {
      F(FILE) | F(KEY) | F(BUNDLE) | F(REASON), 0, 0, cmd_release_create},
     {"release", "ls", "[APP]", "list releases", 0, 0, 1, cmd_release_ls},
     {"release", "show", "APP@VERSION", "show one release", 0, 1, 1, cmd_release_show},
-    {"release", "export", "APP@VERSION", "write a release and its artifacts to a folder",
+    {"release", "export", "APP@VERSION", "write a release with its files to a folder",
      F(OUTPUT_DIR), 1, 1, cmd_release_export},
     {"channel", "set", "APP/CHANNEL APP@VERSION", "point a channel to a release", F(REASON), 2, 2,
      cmd_channel_set},

@@ -5,8 +5,10 @@
  */
 #include "captain/cli/dev.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "captain/cli/number.h"
 #include "captain/cli/output.h"
@@ -20,6 +22,21 @@ static void on_terminate(void *arg)
 {
     struct dev *dev = arg;
     dev->interrupted = true;
+}
+
+static void on_hangup(int signum)
+{
+    (void)signum;
+    (void)kill(getpid(), SIGTERM);
+}
+
+/* A terminal that is closed ends it as Ctrl-C does; under nohup it goes on. */
+static void end_on_hangup(void)
+{
+    struct sigaction old;
+    struct sigaction ours = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        (void)sigaction(SIGHUP, &ours, NULL);
 }
 
 static enum err_code ask_size(struct dev *dev, struct dev_move *move, struct err *err)
@@ -61,10 +78,14 @@ static enum err_code set_channel(struct dev *dev, struct dev_move *move, struct 
     dev->step = arena_printf(dev->arena, "waiting for every device to serve %s", release);
     if (dev_wait_serving(dev, move, order_ms, err))
         return err->code;
-    dev_say(dev, "all %u devices serve %s: the first after %lld ms, the last after %lld ms",
-            dev->agents_len, release, (long long)move->first_ms, (long long)move->last_ms);
+    dev_say(dev, "every device serves %s, the first after %lld ms, the last %lld ms", release,
+            (long long)move->first_ms, (long long)move->last_ms);
     dev->step = arena_printf(dev->arena, "waiting for every device to confirm %s", release);
-    return dev_wait_healthy(dev, move, order_ms, err);
+    if (dev_wait_healthy(dev, move, order_ms, err))
+        return err->code;
+    dev_say(dev, "every device has confirmed %s after %lld ms", release,
+            (long long)move->healthy_ms);
+    return ERR_OK;
 }
 
 static enum err_code start_all(struct dev *dev, struct err *err)
@@ -77,7 +98,7 @@ static enum err_code start_all(struct dev *dev, struct err *err)
     dev_say(dev, "captain answers");
     if (dev_start_agents(dev, err))
         return err->code;
-    dev_say(dev, "%u agents report", dev->agents_len);
+    dev_say(dev, dev->agents_len == 1 ? "%u agent reports" : "%u agents report", dev->agents_len);
     return ERR_OK;
 }
 
@@ -126,6 +147,7 @@ static enum err_code run(struct dev *dev, struct err *err)
         return err->code;
     dev->agents = mem_new(dev->agents_len, sizeof *dev->agents);
     loop_on_terminate(dev->loop, on_terminate, dev);
+    end_on_hangup();
     dev_warn();
     if (run_scenario(dev, err))
         return err->code;

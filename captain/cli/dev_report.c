@@ -99,7 +99,7 @@ static void print_json(json_t *json)
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
     if (text)
-        output_line("%s", text);
+        output_encoded(text); /* longer than a line may be */
     free(text);
 }
 

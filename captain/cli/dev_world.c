@@ -38,7 +38,7 @@ enum err_code dev_find_programs(struct dev *dev, struct err *err)
     dev->busybox = dev_proc_find("busybox", NULL, NULL, arena);
     dev->agent_bin = dev_proc_find("captain-agent", "../agent/captain-agent", NULL, arena);
     dev->fetch_bin =
-        dev_proc_find("captain-fetch", "../agent/captain-fetch", "/usr/libexec/captain", arena);
+        dev_proc_find("captain-fetch", "../agent/captain-fetch", CAPTAIN_LIBEXEC, arena);
     if (!dev->nats_server)
         return missing(err, "nats-server on this machine",
                        "apt install nats-server, or --nats URL");

@@ -39,35 +39,17 @@ static void print_row(struct output_table *table, const struct device_info *info
     output_table_tone(table, 5, output_state_tone(state));
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct device_info *const *left = a;
-    const struct device_info *const *right = b;
-    return strcmp((*left)->device, (*right)->device);
-}
-
-/* By name: captain pages in the order of its tables. NULL when the arena is full. */
-static const struct device_info **sorted(const struct device_list *list, struct arena *arena)
-{
-    const struct device_info **rows = arena_alloc(arena, (list->devices_len + 1) * sizeof *rows);
-    for (size_t i = 0; rows && i < list->devices_len; i++)
-        rows[i] = &list->devices[i];
-    if (rows)
-        qsort(rows, list->devices_len, sizeof *rows, compare_names);
-    return rows;
-}
-
 void device_table(const struct device_list *list, struct arena *arena)
 {
     struct output_table *table = output_table_new((const char *const[]){
-        "DEVICE", "CONTACT", "CHANNEL", "RUNS", "WANTED", "STATE", "SEEN", "REASON", NULL});
-    const struct device_info **rows = sorted(list, arena);
+        "DEVICE", "CONTACT", "CHANNEL", "RUNS", "WANTED", "STATE", "SEEN", "<REASON", NULL});
     int64_t now_ms = clock_unix_ms();
-    for (size_t i = 0; rows && i < list->devices_len; i++) {
-        if (rows[i]->apps_len == 0)
-            print_row(table, rows[i], NULL, arena, now_ms);
-        for (size_t k = 0; k < rows[i]->apps_len; k++)
-            print_row(table, rows[i], &rows[i]->apps[k], arena, now_ms);
+    for (size_t i = 0; i < list->devices_len; i++) {
+        const struct device_info *info = &list->devices[i];
+        if (info->apps_len == 0)
+            print_row(table, info, NULL, arena, now_ms);
+        for (size_t k = 0; k < info->apps_len; k++)
+            print_row(table, info, &info->apps[k], arena, now_ms);
     }
     output_table_end(table);
 }
@@ -123,6 +105,13 @@ static void print_telemetry(const struct device_info_telemetry *telemetry, struc
                  output_size(arena, telemetry->memory_total_bytes));
     output_field("disk", "%s of %s free", output_size(arena, telemetry->disk_free_bytes),
                  output_size(arena, telemetry->disk_total_bytes));
+    if (telemetry->has_temperature)
+        output_field("temperature", "%.1f C", telemetry->temperature_millicelsius / 1000.0);
+    for (size_t i = 0; i < telemetry->apps_len; i++) {
+        const struct app_metrics *app = &telemetry->apps[i];
+        for (size_t k = 0; k < app->metrics_len; k++)
+            output_field(app->app, "%s %g", app->metrics[k].name, app->metrics[k].value);
+    }
 }
 
 static void print_events(const struct device_info *info, struct arena *arena)
@@ -130,14 +119,19 @@ static void print_events(const struct device_info *info, struct arena *arena)
     if (info->events_len == 0)
         return;
     output_line("%s", "");
-    struct output_table *table = output_table_new(
-        (const char *const[]){">EVENT", "TIME", "KIND", "APP", "VERSION", "CODE", "TEXT", NULL});
+    struct output_table *table =
+        output_table_new((const char *const[]){">EVENT", "TIME", "KIND", "RELEASE", "<TEXT", NULL});
     for (size_t i = 0; i < info->events_len; i++) {
         const struct device_event *event = &info->events[i];
-        output_table_row(table, (const char *const[]){output_number(arena, event->seq),
-                                                      output_time(arena, event->time_ms),
-                                                      event->kind, event->app, event->version,
-                                                      event->code, event->text});
+        const char *both = event->code[0] && event->text[0] ? ": " : "";
+        output_table_row(table, (const char *const[]){
+                                    output_number(arena, event->seq),
+                                    output_second(arena, event->time_ms),
+                                    event->kind,
+                                    arena_printf(arena, "%s%s%s", event->app,
+                                                 event->version[0] ? "@" : "", event->version),
+                                    arena_printf(arena, "%s%s%s", event->code, both, event->text),
+                                });
     }
     output_table_end(table);
 }

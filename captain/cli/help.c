@@ -17,7 +17,7 @@ static void print_flag(const struct flag *flag)
         (void)snprintf(letter, sizeof letter, "-%c, ", flag->letter);
     (void)snprintf(left, sizeof left, "%s--%s%s%s", letter, flag->name, flag->value ? " " : "",
                    flag->value ? flag->value : "");
-    output_line("  %-32s %s", left, flag->summary);
+    output_line("  %-31s %s", left, flag->summary);
 }
 
 static void print_flags(uint64_t mask)
@@ -52,7 +52,7 @@ static void print_list(const char *noun)
         (void)snprintf(left, sizeof left, "%s%s%s%s%s", command->noun, command->verb ? " " : "",
                        command->verb ? command->verb : "", command->usage[0] ? " " : "",
                        command->usage);
-        output_line("  %-40s %s", left, command->summary);
+        output_line("  %-35s %s", left, command->summary);
     }
 }
 
@@ -62,19 +62,19 @@ void help_print(const struct command *command, const char *noun)
         print_command(command);
         return;
     }
-    output_line(
-        "captain [flags] NOUN VERB [NAME...]: moves a fleet of devices from release to release.");
-    output_line("%s", "");
-    print_list(noun);
-    output_line("%s", "");
-    output_line("Flags of every command:");
+    if (noun) {
+        print_list(noun);
+        output_line("\ncaptain help %s VERB says more.", noun);
+        return;
+    }
+    output_line("captain [flags] NOUN VERB [NAME...]");
+    output_line("  moves a fleet of devices from release to release\n");
+    print_list(NULL);
+    output_line("\nFlags of every command:");
     print_flags(FLAGS_EVERYWHERE);
-    output_line("%s", "");
-    output_line(
-        "captain help NOUN VERB says more. Exit codes: 0 done, 1 failed, 2 usage, 3 not found,");
-    output_line(
-        "4 not authorised, 5 conflict, 6 a rollout that failed, 8 no contact, 124 timeout,");
-    output_line("130 interrupted.");
+    output_line("\ncaptain help NOUN VERB and man captain say more. Exit codes: 0 done, 1 failed,");
+    output_line("2 usage, 3 not found, 4 not authorised, 5 conflict, 6 a rollout that failed,");
+    output_line("8 no contact, 124 timeout, 130 interrupted.");
 }
 
 enum err_code cmd_help(struct invocation *invocation, struct err *err)

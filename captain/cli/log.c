@@ -14,12 +14,12 @@ enum { LIMIT_MAX = 1000 };
 static void print_table(const struct log_list *list, struct arena *arena)
 {
     struct output_table *table = output_table_new(
-        (const char *const[]){">SEQ", "TIME", "ACTOR", "KIND", "SUBJECT", "REASON", NULL});
+        (const char *const[]){">SEQ", "TIME", "ACTOR", "KIND", "SUBJECT", "<REASON", NULL});
     for (size_t i = 0; i < list->entries_len; i++) {
         const struct log_info *entry = &list->entries[i];
         output_table_row(table,
                          (const char *const[]){output_number(arena, entry->seq),
-                                               output_time(arena, entry->time_ms), entry->actor,
+                                               output_second(arena, entry->time_ms), entry->actor,
                                                entry->kind, entry->subject, entry->reason});
     }
     output_table_end(table);

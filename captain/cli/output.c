@@ -107,6 +107,12 @@ void output_line(const char *fmt, ...)
     (void)fputc('\n', stdout);
 }
 
+void output_encoded(const char *text)
+{
+    (void)fputs(text, stdout);
+    (void)fputc('\n', stdout);
+}
+
 void output_field(const char *name, const char *fmt, ...)
 {
     char value[LINE_MAX_BYTES];
@@ -126,16 +132,22 @@ enum err_code output_message(const struct codec_type *type, const void *message,
     const char *text;
     if (codec_json(type, message, 2, arena, &text, err))
         return err_wrap(err, "the reply cannot be shown as JSON");
-    (void)fputs(text, stdout);
-    (void)fputc('\n', stdout);
+    output_encoded(text);
     return ERR_OK;
+}
+
+/* Both streams may be one file or one terminal: what was said before stands before. */
+static void before_stderr(void)
+{
+    output_progress("%s", "");
+    (void)fflush(stdout); /* a broken stdout is found by output_flush */
 }
 
 void output_note(const char *fmt, ...)
 {
     if (output.json)
         return;
-    output_progress("%s", "");
+    before_stderr();
     va_list args;
     va_start(args, fmt);
     write_clean(stderr, fmt, args);
@@ -145,7 +157,7 @@ void output_note(const char *fmt, ...)
 
 void output_quote(const char *text, size_t len)
 {
-    output_progress("%s", "");
+    before_stderr();
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         bool plain = c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f);
@@ -182,7 +194,7 @@ void output_error(const struct err *err)
     (void)snprintf(hint, sizeof hint, "%s", err->hint);
     clean(text, true);
     clean(hint, false);
-    output_progress("%s", "");
+    before_stderr();
     char *cause = strchr(text, '\n');
     if (cause)
         *cause++ = '\0';
@@ -230,12 +242,15 @@ struct output_table *output_table_new(const char *const *headings)
     struct output_table *table = mem_new(1, sizeof *table);
     table->table = need(scols_new_table());
     (void)scols_table_enable_colors(table->table, output.out_color);
+    (void)scols_table_enable_minout(table->table, 1); /* no blanks at the end of a line */
     if (!output.out_terminal) /* nothing is cut or wrapped on the way into a file or a pipe */
         (void)scols_table_set_termforce(table->table, SCOLS_TERMFORCE_NEVER);
     for (; headings[table->columns]; table->columns++) {
         const char *heading = headings[table->columns];
         bool right = heading[0] == '>';
-        need(scols_table_new_column(table->table, heading + right, 0, right ? SCOLS_FL_RIGHT : 0));
+        bool cut = heading[0] == '<' && output.out_terminal;
+        int flags = (right ? SCOLS_FL_RIGHT : 0) | (cut ? SCOLS_FL_TRUNC : 0);
+        need(scols_table_new_column(table->table, heading + strspn(heading, "<>"), 0, flags));
     }
     return table;
 }
@@ -274,6 +289,11 @@ const char *output_number(struct arena *arena, uint64_t n)
     return output_text(arena_printf(arena, "%" PRIu64, n));
 }
 
+const char *output_count(struct arena *arena, uint64_t n, const char *word)
+{
+    return output_text(arena_printf(arena, "%" PRIu64 " %s%s", n, word, n == 1 ? "" : "s"));
+}
+
 const char *output_size(struct arena *arena, uint64_t size_bytes)
 {
     char text[32];
@@ -300,6 +320,12 @@ const char *output_time(struct arena *arena, int64_t unix_ms)
         return "";
     str_format_time(unix_ms, text);
     return output_text(arena_strdup(arena, text));
+}
+
+const char *output_second(struct arena *arena, int64_t unix_ms)
+{
+    const char *time = output_time(arena, unix_ms);
+    return output_text(arena_printf(arena, "%.19s%s", time, time[0] ? "Z" : ""));
 }
 
 const char *output_short(struct arena *arena, const char *digest)

@@ -23,6 +23,8 @@ bool output_is_terminal(void);
 
 /* Data, a line. */
 void output_line(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* The same for a text of any length, which comes from an encoder and needs no cleaning. */
+void output_encoded(const char *text);
 /* "name:   value", for showing one object; nothing when the value is "". */
 void output_field(const char *name, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The message as JSON and a newline. */
@@ -60,7 +62,8 @@ MUST_USE enum err_code output_message_line(const struct codec_type *type, const 
 
 enum { OUTPUT_COLUMNS_MAX = 12 };
 struct output_table;
-/* Headings end with NULL; one that begins with '>' is aligned to the right. */
+/* Headings end with NULL; one that begins with '>' is aligned to the right, one with '<' is cut where
+ * a terminal is too narrow (and nowhere else). */
 struct output_table *output_table_new(const char *const *headings);
 /* Cells in order, as text; copied. */
 void output_table_row(struct output_table *table, const char *const *cells);
@@ -74,8 +77,11 @@ const char *output_number(struct arena *arena, uint64_t n);
 const char *output_size(struct arena *arena, uint64_t size_bytes);
 /* "3m ago"; "never" for 0. */
 const char *output_age(struct arena *arena, int64_t unix_ms, int64_t now_ms);
-/* RFC 3339; "" for 0. */
+/* RFC 3339, with milliseconds or, in tables, without; "" for 0. */
 const char *output_time(struct arena *arena, int64_t unix_ms);
+const char *output_second(struct arena *arena, int64_t unix_ms);
 const char *output_short(struct arena *arena, const char *digest);
+/* "1 device", "2 devices"; of a word that takes an s. */
+const char *output_count(struct arena *arena, uint64_t n, const char *word);
 /* "" when NULL: the arena's limit does not make a command fail over a table. */
 const char *output_text(const char *text);

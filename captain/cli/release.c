@@ -64,8 +64,8 @@ static void print_row(struct output_table *table, const struct release_info *inf
                                 info->created_by,
                                 output_size(arena, info->size_bytes),
                                 output_number(arena, info->devices),
-                                join(arena, info->channels, info->channels_len),
                                 output_short(arena, info->digest),
+                                join(arena, info->channels, info->channels_len),
                             });
 }
 
@@ -88,7 +88,7 @@ enum err_code cmd_release_ls(struct invocation *invocation, struct err *err)
         return ERR_OK;
     }
     struct output_table *table = output_table_new((const char *const[]){
-        "RELEASE", ">SEQ", "CREATED", "BY", ">SIZE", ">DEVICES", "CHANNELS", "DIGEST", NULL});
+        "RELEASE", ">SEQ", "CREATED", "BY", ">SIZE", ">DEVICES", "DIGEST", "<CHANNELS", NULL});
     int64_t now_ms = clock_unix_ms();
     for (size_t i = 0; i < list.releases_len; i++)
         print_row(table, &list.releases[i], arena, now_ms);
@@ -105,9 +105,11 @@ static void print_artifacts(const struct release_info *info, struct arena *arena
         (const char *const[]){"ARTIFACT", "KIND", "TARGET", ">SIZE", "SHA256", NULL});
     for (size_t i = 0; i < info->artifacts_len; i++) {
         const struct release_artifact *artifact = &info->artifacts[i];
-        output_table_row(table, (const char *const[]){
-                                    artifact->path, artifact->kind, artifact->target,
-                                    output_size(arena, artifact->size_bytes), artifact->sha256});
+        const char *sha256 =
+            output_is_terminal() ? output_short(arena, artifact->sha256) : artifact->sha256;
+        output_table_row(table,
+                         (const char *const[]){artifact->path, artifact->kind, artifact->target,
+                                               output_size(arena, artifact->size_bytes), sha256});
     }
     output_table_end(table);
 }

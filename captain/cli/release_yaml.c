@@ -196,7 +196,7 @@ static const struct yaml_field release_fields[] = {
     {"confirm", YAML_MS, false, AT(S, confirm_ms), .min = 1, .max = DURATION_MAX_MS,
      .example = "30s"},
     {"metrics_file", YAML_TEXT, false, AT(S, metrics_file), .breach = must_inside,
-     .example = "metrics.prom"},
+     .example = "metrics.json"},
     {"provenance", YAML_TEXT, false, AT(S, provenance), .max = 2048,
      .example = "https://ci.example.org/runs/1"},
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * release.yaml: what its author writes about a release. release.yaml.md is its reference. Reads and
- * checks only; files are looked at later (release_create.c).
+ * release.yaml: what its author writes about a release; packaging/man/captain-release.yaml.5.scd is
+ * its reference. Reads and checks only; files are looked at later (release_create.c).
  */
 #pragma once
 

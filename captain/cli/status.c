@@ -13,7 +13,7 @@ static void print(const struct status *status, struct arena *arena)
     output_field("started", "%s", output_age(arena, status->started_ms, clock_unix_ms()));
     output_field("nats-server", "%s", status->server_version);
     output_field("store", "%s", status->store_url);
-    output_field("log", "%" PRIu64 " decisions", status->log_seq);
+    output_field("log", "%s", output_count(arena, status->log_seq, "decision"));
     output_field("devices", "%" PRIu64 " of %" PRIu64 " online", status->online, status->devices);
     output_field("messages", "%" PRIu64 " health, %" PRIu64 " garbage, %" PRIu64 " dropped",
                  status->health_messages, status->garbage_messages, status->dropped_messages);

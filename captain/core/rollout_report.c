@@ -91,8 +91,11 @@ void rollout_fail_control(struct rollout *r, uint32_t i)
 
 void rollout_quarantine(struct rollout *r, uint32_t i, enum policy_class class)
 {
-    if (r->members[i].device == ROLLOUT_QUARANTINED)
+    if (r->members[i].device == ROLLOUT_QUARANTINED) {
+        if (class == POLICY_FAILED) /* its own word outranks its silence */
+            note_class(&r->members[i], class, false);
         return;
+    }
     leave_dwell(r, i);
     note_class(&r->members[i], class, false);
     rollout_set_device(r, i, ROLLOUT_QUARANTINED);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define ERR_HIDDEN /* here they are themselves */
 #include "common/base/err.h"
 
 #include <errno.h>

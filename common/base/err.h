@@ -65,3 +65,17 @@ enum err_code err_hint(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Stable lower-case name of a code ("bad_signature"); "unknown" for a number that is none. */
 const char *err_name(enum err_code code);
+
+#if defined(__clang_analyzer__) && !defined(ERR_HIDDEN)
+/* The analyzer looks at one file at a time and cannot know that these never return ERR_OK. */
+static inline enum err_code err_not_ok(enum err_code code)
+{
+    if (code == ERR_OK)
+        __builtin_unreachable();
+    return code;
+}
+#define err_set(...) err_not_ok(err_set(__VA_ARGS__))
+#define err_sys(...) err_not_ok(err_sys(__VA_ARGS__))
+#define err_wrap(...) err_not_ok(err_wrap(__VA_ARGS__))
+#define err_hint(...) err_not_ok(err_hint(__VA_ARGS__))
+#endif

@@ -9,10 +9,8 @@
 enum { INNER_PATH_MAX = 1024, DISTANCE_FAR = 64 };
 
 static const char digits[] = "0123456789";
-static const char token_chars[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-static const char version_chars[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+~-";
+static const char token_marks[] = "_-";
+static const char version_marks[] = "._+~-";
 
 bool bytes_equal(struct bytes a, struct bytes b)
 {
@@ -26,23 +24,28 @@ bool str_equal(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
-/* 1 to max characters, all of them in set. */
-static bool made_of(const char *text, const char *set, size_t max)
+/* 1 to max letters, digits and marks. Asked for each message of a fleet: strspn of the whole set would
+ * build a table each time. */
+static bool made_of(const char *text, const char *marks, size_t max)
 {
-    if (!text)
-        return false;
-    size_t len = strnlen(text, max + 1);
-    return len >= 1 && len <= max && strspn(text, set) == len;
+    size_t len = 0;
+    for (; text && text[len] && len <= max; len++) {
+        const char c = text[len];
+        const char letter = (char)(c | 0x20);
+        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9') && !strchr(marks, c))
+            return false;
+    }
+    return len >= 1 && len <= max;
 }
 
 bool str_is_token(const char *text)
 {
-    return made_of(text, token_chars, TOKEN_MAX);
+    return made_of(text, token_marks, TOKEN_MAX);
 }
 
 bool str_is_version(const char *text)
 {
-    return made_of(text, version_chars, VERSION_MAX) && !strchr("._+~-", text[0]);
+    return made_of(text, version_marks, VERSION_MAX) && !strchr("._+~-", text[0]);
 }
 
 static bool is_inner_part(const char *part, size_t len)

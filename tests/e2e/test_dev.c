@@ -165,12 +165,11 @@ static void test_dev__check_proves_that_every_device_serves_the_new_content(void
     assert_true(is_empty(run->dir));
 }
 
-static void test_dev__an_interrupt_leaves_nothing_behind(void **state)
+static void end_by(struct run *run, int signum)
 {
-    struct run *run = *state;
     start(run, (const char *[]){"--check", "--agents", "2", NULL});
     assert_true(wait_until(agents_report, run, DEV_MS));
-    proc_signal(run->proc, SIGINT);
+    proc_signal(run->proc, signum);
     int status;
     assert_true(proc_wait(run->proc, END_MS, &status));
     assert_true(WIFEXITED(status));
@@ -180,9 +179,20 @@ static void test_dev__an_interrupt_leaves_nothing_behind(void **state)
     assert_true(is_empty(run->dir));
 }
 
+static void test_dev__an_interrupt_leaves_nothing_behind(void **state)
+{
+    end_by(*state, SIGINT);
+}
+
+static void test_dev__a_closed_terminal_leaves_nothing_behind(void **state)
+{
+    assert_true(signal(SIGHUP, SIG_DFL) != SIG_ERR); /* these tests may run under nohup */
+    end_by(*state, SIGHUP);
+}
+
 static bool first_release_serves(void *arg)
 {
-    return says(arg, "devices serve hello@1.0");
+    return says(arg, "device serves hello@1.0");
 }
 
 /* Killed, it cannot clean its folder; but nothing of it goes on running. */
@@ -229,6 +239,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_dev__check_proves_that_every_device_serves_the_new_content, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dev__an_interrupt_leaves_nothing_behind, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_dev__a_closed_terminal_leaves_nothing_behind, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_dev__no_process_survives_its_death, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dev__a_server_that_is_not_there_is_named, set_up,

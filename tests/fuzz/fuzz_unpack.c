@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -34,10 +35,10 @@ static void clean_up(void)
 static int make_home(void)
 {
     if (home[0] == '\0') {
-        strcpy(home, "/tmp/captain-fuzz-XXXXXX");
+        (void)snprintf(home, sizeof home, "/tmp/captain-fuzz-XXXXXX");
         if (mkdtemp(home) == NULL || atexit(clean_up) != 0)
             abort();
-        strcat(strcpy(root, home), "/root");
+        (void)snprintf(root, sizeof root, "%s/root", home);
         (void)umask(022);
     }
     return open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

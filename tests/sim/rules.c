@@ -153,7 +153,7 @@ static void check_place(struct world *world, const struct device *d)
     const bool rests = d->life.state == LIFECYCLE_SERVING || d->life.state == LIFECYCLE_EMPTY ||
                        d->life.state == LIFECYCLE_REFUSED || d->life.state == LIFECYCLE_ASKING;
     if (device_is_reachable(d) && rests &&
-        (d->current == rollout->target || d->current == rollout->base))
+        (d->current == rollout->target || d->current == rollout->base || rollout->base == 0))
         return;
     if (!device_is_reachable(d) && (view.silent || view.device == ROLLOUT_ON_BASE))
         return;

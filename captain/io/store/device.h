@@ -42,6 +42,9 @@ MUST_USE enum err_code store_device_each(struct db *db, store_device_fn fn, void
 enum store_event_result { STORE_EVENT_STORED, STORE_EVENT_DUPLICATE, STORE_EVENT_GAP };
 MUST_USE enum err_code store_event_add(struct db *db, int64_t device_id, const struct event *event, struct bytes encoded,
                                        enum store_event_result *ret, uint64_t *ret_last, struct err *err);
+/* Takes the epoch's events up to seq, which nobody has any more, as settled: the next is seq + 1. */
+MUST_USE enum err_code store_event_skip(struct db *db, int64_t device_id, const char *epoch, uint64_t seq,
+                                        struct err *err);
 /* 0 when the epoch is not known. */
 MUST_USE enum err_code store_event_last(struct db *db, int64_t device_id, const char *epoch, uint64_t *ret,
                                         struct err *err);

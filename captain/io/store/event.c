@@ -58,6 +58,13 @@ enum err_code store_event_add(struct db *db, int64_t device_id, const struct eve
     return ERR_OK;
 }
 
+enum err_code store_event_skip(struct db *db, int64_t device_id, const char *epoch, uint64_t seq,
+                               struct err *err)
+{
+    return db_run(db, db_stmt(db, SQL_EVENT_COUNT_EPOCH, "isi", device_id, epoch, (int64_t)seq),
+                  err);
+}
+
 enum err_code store_event_list(struct db *db, int64_t device_id, uint32_t limit,
                                struct arena *arena, struct bytes **ret, size_t *ret_len,
                                struct err *err)

@@ -88,7 +88,7 @@ static void test_agent_store__keeps_its_epoch(void **state)
     char epoch[ULID_TEXT];
     struct stat st;
     assert_true(ulid_valid(agent_store_epoch(w->store)));
-    strcpy(epoch, agent_store_epoch(w->store));
+    assert_int_equal(str_copy(epoch, sizeof epoch, agent_store_epoch(w->store)), ERR_OK);
     reopen(w);
     assert_string_equal(agent_store_epoch(w->store), epoch);
     assert_int_equal(stat(w->path, &st), 0);
@@ -383,7 +383,7 @@ static void assert_consistent(struct world *w)
     assert_int_equal(row.lifecycle.decision, seq);
     assert_in_range(agent_store_counter(w->store, "seen"), seq, seq + 1);
     assert_int_equal(agent_store_outbox(w->store, 0, 100, &w->arena, &rows, &len, &w->err), ERR_OK);
-    assert_in_range(len, 1, 10);
+    assert_in_range(len, 1, 99); /* an acknowledgement may die with its turn, more than once */
     for (size_t i = 0; i < len; i++)
         assert_int_equal(rows[i].seq, seq - len + 1 + i);
 }

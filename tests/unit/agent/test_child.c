@@ -371,12 +371,10 @@ static void test_child__adopts_no_stranger(void **state)
 static void test_child__log_is_cut_to_its_newest_half(void **state)
 {
     struct world *w = *state;
-    char line[32];
-    char *text = mem_new(2000, 10);
-    for (int i = 0; i < 1000; i++) {
-        (void)snprintf(line, sizeof line, "line %03d\n", i);
-        strcat(text, line);
-    }
+    enum { LINE = 9 };
+    char *text = mem_new(1001, LINE);
+    for (int i = 0; i < 1000; i++)
+        (void)snprintf(text + (size_t)i * LINE, LINE + 1, "line %03d\n", i);
     tempdir_write(w->log, text, strlen(text));
     child_trim_log(w->log, 20000); /* below the bound: untouched */
     struct stat st;

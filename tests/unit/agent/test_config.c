@@ -50,7 +50,7 @@ static void test_config__least_file_has_the_defaults(void **unused)
     assert_string_equal(config.site, "lyon");
     assert_string_equal(config.tenant, "default");
     assert_string_equal(config.folder, "/var/lib/captain-agent");
-    assert_string_equal(config.fetch_helper, "/usr/libexec/captain/captain-fetch");
+    assert_string_equal(config.fetch_helper, CAPTAIN_LIBEXEC "/captain-fetch");
     assert_null(config.fetch_user);
     assert_null(config.nats_creds);
     assert_string_equal(config.hardware, "");

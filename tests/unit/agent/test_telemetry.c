@@ -143,12 +143,10 @@ static void test_telemetry__bounds_names_count_and_size(void **state)
     char *text = mem_new(1, 100 << 10);
     char name[80];
     for (int count = TELEMETRY_METRICS_MAX; count <= TELEMETRY_METRICS_MAX + 1; count++) {
-        strcpy(text, "{");
-        for (int i = 0; i < count; i++) {
-            (void)snprintf(name, sizeof name, "%s\"n%d\": %d", i > 0 ? "," : "", i, i);
-            strcat(text, name);
-        }
-        strcat(text, "}");
+        int len = snprintf(text, 2, "{");
+        for (int i = 0; i < count; i++)
+            len += snprintf(text + len, sizeof name, "%s\"n%d\": %d", i > 0 ? "," : "", i, i);
+        (void)snprintf(text + len, 2, "}");
         assert_int_equal(read_text(w, text),
                          count <= TELEMETRY_METRICS_MAX ? ERR_OK : ERR_MALFORMED);
     }
@@ -159,7 +157,7 @@ static void test_telemetry__bounds_names_count_and_size(void **state)
     (void)snprintf(text, 200, "{\"%s\": 1}", name + 1);
     assert_int_equal(read_text(w, text), ERR_OK);
     memset(text, ' ', 70 << 10);
-    strcpy(text + (70 << 10), "{}");
+    (void)snprintf(text + (70 << 10), 3, "{}");
     assert_int_equal(read_text(w, text), ERR_MALFORMED);
     mem_free(text);
 }

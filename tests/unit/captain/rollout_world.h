@@ -1,745 +1,286 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rollouts against a whole captain (a process of its own) on a real nats-server: devices are simulated here
- * and speak over the bus as agents do. They take what desired says, ask before they change, number their
- * events and send them until they are acknowledged. How many change at once is counted at every change.
+ * One rollout in a test: inputs go in one by one, every one is stored, the invariants are held
+ * after each, and what came out last stays to be looked at.
  */
-#include "captain/captain.h"
+#pragma once
 
-#include <inttypes.h>
-#include <limits.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
-#include "captain/io/store/log.h"
-#include "captain/io/store/rollout.h"
-#include "captain/io/store/store.h"
-#include "captain/rollout_codec.h"
+#include "captain/core/rollout.h"
 #include "common/base/cohort.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
-#include "common/clock.h"
-#include "common/hash.h"
-#include "common/log.h"
-#include "proto/codec.h"
-#include "tests/support/nats_server.h"
-#include "tests/support/proc.h"
-#include "tests/support/tempdir.h"
-#include "tests/support/wait.h"
 
-enum {
-    WAIT_MS = 30000,
-    DEVICES_MAX = 64,
-    EVENTS_MAX = 256, /* of one device */
-    HEALTH_MS = 200,
-    RESEND_MS = 300,
-    ASK_AGAIN_MS = 40,
-    WORK_MS = 20, /* from switch to confirmed */
-    CAP = 3,
-    CAP_SITE = 2,
-    SITES = 2,
-};
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS (60 * MINUTE_MS)
+#define WORLD_START_MS INT64_C(1800000000000)
 
-#define POLICY                                                                                     \
-    "name: test\n"                                                                                 \
-    "waves:\n"                                                                                     \
-    "  - {name: canary, count: 2, canary: true}\n"                                                 \
-    "  - {name: half, percent: 50}\n"                                                              \
-    "  - {name: all, all: true}\n"                                                                 \
-    "soak: 100ms\n"                                                                                \
-    "rate: {on: false}\n"                                                                          \
-    "compare: {on: false}\n"                                                                       \
-    "admission: {lease: 20s, max_in_flight: 3, max_in_flight_per_site: 2,\n"                       \
-    "  max_unavailable_per_site_percent: 100}\n"
-
-struct world;
-
-struct sim {
-    struct world *w;
-    char name[32]; /* "site/device" */
-    unsigned site;
-    bool online;
-    bool bad;   /* the target is not healthy here */
-    bool stuck; /* never says how its attempt ended */
-    uint8_t running[DIGEST_BYTES], failed[DIGEST_BYTES];
-    bool has_release, has_failed;
-    /* Desired. */
-    uint64_t generation;
-    uint8_t wanted[DIGEST_BYTES];
-    bool wants, lease, rollback;
-    char rollout[ULID_TEXT], counted[ULID_TEXT];
-    uint32_t attempt;
-    /* The attempt. */
-    bool asking, busy;
-    uint8_t taking[DIGEST_BYTES];
-    char taking_rollout[ULID_TEXT];
-    int64_t ask_at_ms, done_at_ms, health_at_ms, resend_at_ms;
-    /* Events, kept until acknowledged. */
-    struct bytes events[EVENTS_MAX];
-    uint64_t written, sent, acked;
-    unsigned switched; /* attempts that took the target */
-};
+enum { WORLD_MEMBERS_MAX = 256, WORLD_INPUTS_MAX = 20000 };
 
 struct world {
-    struct nats_server *server;
-    char *dir;
-    struct proc *captain;
-    struct loop *loop;
-    struct bus *bus;
-    struct arena arena;
-    struct err err;
-    struct sign_key release_key;
-    uint8_t one[DIGEST_BYTES], two[DIGEST_BYTES], three[DIGEST_BYTES];
-    struct sim sims[DEVICES_MAX];
-    unsigned sims_len;
-    unsigned busy, busy_max, busy_site[SITES];
-    char rollout[ULID_TEXT];
-    bool answered;
-    struct bytes answer;
-    struct err unanswered;
-    char error[ERR_TEXT_MAX];
+    struct rollout *rollout;
+    int64_t now_ms;
+    struct policy policy;
+    struct rollout_join members[WORLD_MEMBERS_MAX];
+    uint32_t len;
+    struct rollout_stratum strata[8];
+    uint32_t strata_len;
+    bool has_base, frozen;
+    uint32_t attempt[WORLD_MEMBERS_MAX];
+    uint32_t sequence[WORLD_MEMBERS_MAX];
+    struct rollout_effects effects; /* of the last input, those of its ticks for more included */
+    struct rollout_input *inputs;
+    size_t inputs_len;
 };
 
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
-
-/* Captain. */
-
-static inline void captain_start(struct world *w)
+/* n devices at one site, online, and the default policy; change what is needed, then world_start. */
+static inline void world_init(struct world *w, uint32_t n)
 {
-    char *out = tempdir_path(w->dir, "captain.out");
-    const char *const argv[] = {"/proc/self/exe", "serve", w->dir, nats_server_url(w->server),
-                                NULL};
-    w->captain = proc_start(&(struct proc_options){.argv = argv, .out_path = out});
-    free(out);
+    memset(w, 0, sizeof *w);
+    w->rollout = rollout_new();
+    w->now_ms = WORLD_START_MS;
+    w->has_base = true;
+    w->len = n;
+    w->strata_len = 1;
+    w->inputs = mem_new(WORLD_INPUTS_MAX, sizeof *w->inputs);
+    policy_default(&w->policy);
+    w->policy.admission.max_unavailable_per_site_percent = 100;
+    for (uint32_t i = 0; i < n; i++)
+        w->members[i] = (struct rollout_join){.hash = rng_hash(1, &i, sizeof i),
+                                              .pick = ROLLOUT_PICK_NONE,
+                                              .eligible = true,
+                                              .online = true};
 }
 
-static inline int captain_main(const char *folder, const char *url)
+static inline void world_fini(struct world *w)
 {
-    const struct captain_options options = {.folder = folder, .nats_url = url, .flush_ms = 50};
-    struct err err = {0};
-    log_open("captain", LOG_LEVEL_INFO);
-    const enum err_code code = captain_serve(&options, &err);
-    if (code != ERR_OK)
-        log_err("captain", &err);
-    return (int)code;
+    rollout_free(w->rollout);
+    mem_free(w->inputs);
 }
 
-static inline int captain_end(struct world *w, int sig)
+static inline void world_step(struct world *w, const struct rollout_input *input)
 {
-    int status = 0;
-    proc_signal(w->captain, sig);
-    assert_true(proc_wait(w->captain, WAIT_MS, &status));
-    proc_free(w->captain);
-    w->captain = NULL;
-    return status;
-}
-
-static inline void show_output(struct world *w)
-{
-    char *path = tempdir_path(w->dir, "captain.out");
-    char *text = tempdir_read(path, NULL);
-    if (text)
-        print_message("%s\n", text);
-    free(text);
-    free(path);
-}
-
-/* Devices. */
-
-static inline const char *digest_version(const struct world *w, const uint8_t *digest)
-{
-    return memcmp(digest, w->one, DIGEST_BYTES) == 0   ? "1.0"
-           : memcmp(digest, w->two, DIGEST_BYTES) == 0 ? "1.1"
-                                                       : "1.2";
-}
-
-static inline void sim_subject(const struct sim *s, const char *what, char ret[static 96])
-{
-    const int site = (int)strcspn(s->name, "/");
-    (void)snprintf(ret, 96, "%s.%.*s.%s", what, site, s->name, s->name + site + 1);
-}
-
-static inline void on_stored(void *arg, uint64_t seq, bool duplicate, const struct err *err)
-{
-    (void)arg, (void)seq, (void)duplicate, (void)err; /* sent again until captain has it */
-}
-
-static inline void sim_send_events(struct sim *s, uint64_t from)
-{
-    char subject[96], id[96];
-    sim_subject(s, "event", subject);
-    for (uint64_t i = from; i < s->written; i++) {
-        (void)snprintf(id, sizeof id, "%s/%" PRIu64 "/%" PRId64, s->name, i,
-                       clock_mono_ms() / RESEND_MS);
-        if (bus_store(s->w->bus, subject, s->events[i], id, (struct bus_expect){0}, 2000, on_stored,
-                      NULL, &s->w->err) != ERR_OK)
-            return;
-        s->sent = i + 1;
-    }
-}
-
-static inline void sim_event(struct sim *s, enum event_kind kind, const uint8_t *digest)
-{
-    struct world *w = s->w;
-    const struct event event = {.epoch = "01HF7YAT00AAAAAAAAAAAAAAAA",
-                                .seq = s->written + 1,
-                                .time_ms = clock_unix_ms(),
-                                .kind = kind,
-                                .app = "hello",
-                                .channel = "stable",
-                                .generation = s->generation,
-                                .digest = bytes_of(digest, DIGEST_BYTES),
-                                .version = digest_version(w, digest),
-                                .rollout = s->taking_rollout,
-                                .attempt_number = s->taking_rollout[0] ? s->attempt : 0};
-    assert_true(s->written < EVENTS_MAX);
-    assert_ok(w, codec_encode(&codec_event, &event, &w->arena, &s->events[s->written], &w->err));
-    s->written++;
-    sim_send_events(s, s->sent);
-}
-
-static inline void sim_health(struct sim *s)
-{
-    struct world *w = s->w;
-    struct bytes data;
-    char subject[96];
-    const struct app_status app = {.app = "hello",
-                                   .channel = "stable",
-                                   .state = s->busy ? APP_STATE_INSTALLING : APP_STATE_HEALTHY,
-                                   .digest =
-                                       bytes_of(s->running, s->has_release ? DIGEST_BYTES : 0),
-                                   .version = s->has_release ? digest_version(w, s->running) : "",
-                                   .generation = s->generation,
-                                   .rollout = s->rollout,
-                                   .attempt_number = s->attempt};
-    const struct health health = {.epoch = "01HF7YAT00AAAAAAAAAAAAAAAA",
-                                  .event_seq = s->written,
-                                  .sent_ms = clock_unix_ms(),
-                                  .interval_ms = HEALTH_MS,
-                                  .agent_version = "0.1.0",
-                                  .apps = &app,
-                                  .apps_len = 1,
-                                  .hardware = "x86"};
-    sim_subject(s, "health", subject);
-    assert_ok(w, codec_encode(&codec_health, &health, &w->arena, &data, &w->err));
-    if (bus_publish(w->bus, subject, data, NULL, NULL, &w->err) != ERR_OK)
-        return; /* the next one says it too */
-}
-
-static inline void sim_done(struct sim *s)
-{
-    struct world *w = s->w;
-    const bool bad = s->bad && memcmp(s->taking, w->one, DIGEST_BYTES) != 0;
-    if (s->stuck && !bad)
-        return;
-    s->busy = false;
-    w->busy--;
-    w->busy_site[s->site]--;
-    if (bad) {
-        memcpy(s->failed, s->taking, DIGEST_BYTES);
-        s->has_failed = true;
-        sim_event(s, EVENT_KIND_ROLLED_BACK, s->taking);
-    } else {
-        memcpy(s->running, s->taking, DIGEST_BYTES);
-        s->has_release = true;
-        sim_event(s, EVENT_KIND_CONFIRMED, s->taking);
-    }
-    sim_health(s);
-}
-
-static inline void sim_switch(struct sim *s)
-{
-    struct world *w = s->w;
-    s->busy = true;
-    memcpy(s->taking, s->wanted, DIGEST_BYTES);
-    (void)snprintf(s->taking_rollout, sizeof s->taking_rollout, "%s", s->rollout);
-    w->busy++;
-    w->busy_site[s->site]++;
-    s->switched += memcmp(s->taking, w->one, DIGEST_BYTES) != 0;
-    if (s->taking_rollout[0]) {
-        w->busy_max = w->busy > w->busy_max ? w->busy : w->busy_max;
-        assert_true(w->busy <= CAP);
-        assert_true(w->busy_site[s->site] <= CAP_SITE);
-    }
-    sim_event(s, EVENT_KIND_ACTIVATED, s->taking);
-    s->done_at_ms = clock_mono_ms() + WORK_MS;
-}
-
-static inline void on_lease(void *arg, const struct bus_message *message, const struct err *err)
-{
-    struct sim *s = arg;
-    struct world *w = s->w;
-    struct lease_reply reply;
-    s->asking = false;
-    s->ask_at_ms = clock_mono_ms() + ASK_AGAIN_MS;
-    if (err->code != ERR_OK)
-        return;
-    assert_ok(w, codec_decode(&codec_lease_reply, message->data, &w->arena, &reply, &w->err));
-    if (!reply.granted || !str_equal(reply.rollout, s->rollout) || !s->wants || s->busy ||
-        reply.attempt_number != s->attempt)
-        return;
-    sim_switch(s);
-}
-
-static inline void sim_ask(struct sim *s)
-{
-    struct world *w = s->w;
-    char subject[96];
-    struct bytes data;
-    if (!str_equal(s->counted, s->rollout)) {
-        (void)snprintf(s->counted, sizeof s->counted, "%s", s->rollout);
-        s->attempt = 0;
-    }
-    if (!s->asking && s->ask_at_ms == 0)
-        s->attempt++; /* else the same ask again */
-    const struct lease_request request = {.app = "hello",
-                                          .channel = "stable",
-                                          .rollout = s->rollout,
-                                          .attempt_number = s->attempt,
-                                          .rollback = s->rollback,
-                                          .digest = bytes_of(s->wanted, DIGEST_BYTES)};
-    sim_subject(s, "lease", subject);
-    assert_ok(w, codec_encode(&codec_lease_request, &request, &w->arena, &data, &w->err));
-    s->asking = bus_request(w->bus, subject, data, 1000, on_lease, s, &w->err) == ERR_OK;
-    s->ask_at_ms = clock_mono_ms() + ASK_AGAIN_MS;
-}
-
-static inline void sim_step(struct sim *s, int64_t now_ms)
-{
-    if (!s->online)
-        return;
-    if (now_ms >= s->health_at_ms) {
-        s->health_at_ms = now_ms + HEALTH_MS;
-        sim_health(s);
-    }
-    if (now_ms >= s->resend_at_ms) {
-        s->resend_at_ms = now_ms + RESEND_MS;
-        sim_send_events(s, s->acked);
-    }
-    if (s->busy && now_ms >= s->done_at_ms)
-        sim_done(s);
-    const bool there = s->has_release && memcmp(s->running, s->wanted, DIGEST_BYTES) == 0;
-    const bool refused = s->has_failed && memcmp(s->failed, s->wanted, DIGEST_BYTES) == 0;
-    if (!s->wants || s->busy || there || refused) {
-        if (!s->busy && !s->asking)
-            s->ask_at_ms = 0;
-        return;
-    }
-    if (!s->lease)
-        sim_switch(s);
-    else if (!s->asking && now_ms >= s->ask_at_ms)
-        sim_ask(s);
-}
-
-static inline void sim_desired(struct sim *s, const struct desired *d)
-{
-    const struct cohort_rule rule = {.salt = d->cohort->salt,
-                                     .cut = d->cohort->cut,
-                                     .devices = d->cohort->devices,
-                                     .devices_len = d->cohort->devices_len};
-    if (d->generation <= s->generation)
-        return;
-    const bool in = cohort_contains(&rule, s->name);
-    const struct bytes digest = in ? d->release_digest : d->base_digest;
-    s->generation = d->generation;
-    s->wants = digest.len == DIGEST_BYTES;
-    s->lease = d->lease;
-    s->rollback = !in;
-    (void)snprintf(s->rollout, sizeof s->rollout, "%s", d->rollout);
-    if (!s->wants)
-        return;
-    if (memcmp(s->wanted, digest.ptr, DIGEST_BYTES) != 0 || !str_equal(s->counted, s->rollout))
-        s->ask_at_ms = 0;
-    memcpy(s->wanted, digest.ptr, DIGEST_BYTES);
-}
-
-static inline void read_desired(struct world *w, struct bytes envelope)
-{
-    struct envelope outer;
-    struct desired desired;
-    assert_ok(w, codec_decode(&codec_envelope, envelope, &w->arena, &outer, &w->err));
-    assert_ok(w, codec_decode(&codec_desired, outer.payload, &w->arena, &desired, &w->err));
-    for (unsigned i = 0; i < w->sims_len; i++)
-        if (w->sims[i].online)
-            sim_desired(&w->sims[i], &desired);
-}
-
-static inline void on_desired(void *arg, const struct bus_message *message)
-{
-    read_desired(arg, message->data);
-}
-
-static inline void on_last(void *arg, const struct bus_message *message, const struct err *err)
-{
-    if (err->code == ERR_OK)
-        read_desired(arg, message->data);
-}
-
-static inline void on_ack(void *arg, const struct bus_message *message)
-{
-    struct world *w = arg;
-    struct ack ack;
-    char subject[96];
-    assert_ok(w, codec_decode(&codec_ack, message->data, &w->arena, &ack, &w->err));
-    for (unsigned i = 0; i < w->sims_len; i++) {
-        sim_subject(&w->sims[i], "ack", subject);
-        if (str_equal(subject, message->subject) && ack.seq > w->sims[i].acked)
-            w->sims[i].acked = ack.seq;
-    }
-}
-
-/* The turn. */
-
-static inline void step_all(struct world *w)
-{
-    static int64_t fetched_ms;
-    const int64_t now_ms = clock_mono_ms();
-    for (unsigned i = 0; i < w->sims_len; i++)
-        sim_step(&w->sims[i], now_ms);
-    if (now_ms - fetched_ms > 500) {
-        fetched_ms = now_ms;
-        if (bus_get_last(w->bus, "DESIRED", "desired.channel.hello.stable", 1000, on_last, w,
-                         &w->err) != ERR_OK)
-            return; /* asked again */
-    }
-}
-
-struct turning {
-    struct world *w;
-    bool (*fn)(struct world *w);
-};
-
-static inline bool step_and_ask(void *arg)
-{
-    struct turning *turning = arg;
-    step_all(turning->w);
-    return turning->fn(turning->w);
-}
-
-static inline bool turn_until(struct world *w, bool (*fn)(struct world *w), int64_t ms)
-{
-    struct turning turning = {w, fn};
-    return wait_turning(w->loop, step_and_ask, &turning, ms);
-}
-
-static inline bool never(struct world *w)
-{
-    (void)w;
-    return false;
-}
-
-/* Operators. */
-
-static inline void on_answer(void *arg, const struct bus_message *message, const struct err *err)
-{
-    struct world *w = arg;
-    w->answered = true;
-    w->unanswered = *err;
-    if (message)
-        w->answer =
-            bytes_of(arena_dup(&w->arena, message->data.ptr, message->data.len), message->data.len);
-}
-
-static inline bool was_answered(struct world *w)
-{
-    return w->answered;
-}
-
-static inline enum err_code ask(struct world *w, const char *verb, const struct codec_type *in_type,
-                                const void *in, const struct codec_type *out_type, void *out)
-{
-    char subject[128];
-    struct api_reply reply;
-    struct bytes data;
-    (void)snprintf(subject, sizeof subject, "api.alice.%s", verb);
-    assert_ok(w, codec_encode(in_type, in, &w->arena, &data, &w->err));
-    w->answered = false;
-    w->error[0] = '\0';
-    if (bus_request(w->bus, subject, data, 5000, on_answer, w, &w->unanswered) != ERR_OK)
-        return w->unanswered.code;
-    assert_true(turn_until(w, was_answered, WAIT_MS));
-    if (w->unanswered.code != ERR_OK)
-        return w->unanswered.code;
-    assert_ok(w, codec_decode(&codec_api_reply, w->answer, &w->arena, &reply, &w->err));
-    (void)snprintf(w->error, sizeof w->error, "%s", reply.error);
-    if (reply.code == 0)
-        assert_ok(w, codec_decode(out_type, reply.body, &w->arena, out, &w->err));
-    return (enum err_code)reply.code;
-}
-
-#define ask_ok(w, verb, in_type, in, out_type, out)                                                \
-    do {                                                                                           \
-        if (ask(w, verb, in_type, in, out_type, out) != ERR_OK) {                                  \
-            show_output(w);                                                                        \
-            fail_msg("%s: %s%s", verb, (w)->error, (w)->unanswered.text);                          \
-        }                                                                                          \
-    } while (0)
-
-static inline void wait_ready(struct world *w)
-{
-    const struct status_query query = {{0}};
-    const int64_t until_ms = clock_mono_ms() + WAIT_MS;
-    struct status status = {0};
-    while (ask(w, "status.show", &codec_status_query, &query, &codec_status, &status) != ERR_OK ||
-           status.log_seq < 2) {
-        assert_true(clock_mono_ms() < until_ms);
-        (void)turn_until(w, never, 10);
-    }
-}
-
-static inline void create_release(struct world *w, const char *version, uint64_t sequence,
-                                  uint8_t ret_digest[DIGEST_BYTES])
-{
-    const struct release release = {
-        .app = "hello", .version = version, .sequence = sequence, .created_ms = clock_unix_ms()};
-    struct bytes payload;
-    struct release_create create = {.reason = "test"};
-    struct release_info info;
-    assert_ok(w, codec_encode(&codec_release, &release, &w->arena, &payload, &w->err));
-    hash_bytes(payload, ret_digest);
-    assert_ok(w, sign_seal(SIGN_TYPE_RELEASE, payload, &w->release_key, 1, &w->arena,
-                           &create.envelope, &w->err));
-    ask_ok(w, "release.create", &codec_release_create, &create, &codec_release_info, &info);
-}
-
-static inline void set_channel(struct world *w, const char *release)
-{
-    const struct channel_set_request set = {
-        .channel = "hello/stable", .release = release, .reason = "first"};
-    struct channel_info info;
-    ask_ok(w, "channel.set", &codec_channel_set_request, &set, &codec_channel_info, &info);
-}
-
-static inline void start_rollout(struct world *w, const char *release, const char *policy)
-{
-    const struct rollout_start_request start = {
-        .channel = "hello/stable", .release = release, .policy = policy, .reason = "test"};
-    struct rollout_info info;
-    ask_ok(w, "rollout.start", &codec_rollout_start_request, &start, &codec_rollout_info, &info);
-    (void)snprintf(w->rollout, sizeof w->rollout, "%s", info.id);
-}
-
-static inline enum err_code act(struct world *w, const char *verb, const char *gate,
-                                const char *device)
-{
-    char text[64];
-    const struct rollout_action action = {
-        .rollout = w->rollout, .verb = verb, .gate = gate, .reason = "test", .device = device};
-    struct rollout_info info;
-    (void)snprintf(text, sizeof text, "rollout.%s", verb);
-    return ask(w, text, &codec_rollout_action, &action, &codec_rollout_info, &info);
-}
-
-static inline struct rollout_info info_of(struct world *w, const char *id)
-{
-    const struct rollout_query query = {.rollout = id};
-    struct rollout_info info = {0};
-    const int64_t until_ms = clock_mono_ms() + WAIT_MS;
-    while (ask(w, "rollout.show", &codec_rollout_query, &query, &codec_rollout_info, &info) !=
-           ERR_OK)
-        if (clock_mono_ms() > until_ms) {
-            show_output(w);
-            fail_msg("rollout.show: %s%s", w->error, w->unanswered.text);
-        }
-    return info;
-}
-
-static inline void await_state(struct world *w, const char *id, const char *state)
-{
-    const int64_t until_ms = clock_mono_ms() + WAIT_MS;
-    for (;;) {
-        const struct rollout_info info = info_of(w, id);
-        const bool terminal = str_equal(state, "succeeded") || str_equal(state, "aborted") ||
-                              str_equal(state, "superseded");
-        if (str_equal(info.state, state) && (!terminal || info.ended_ms > 0))
-            return;
-        if (clock_mono_ms() > until_ms) {
-            show_output(w);
-            fail_msg("rollout %s is %s (%s), not %s; wave %u, %u of %u on the target", id,
-                     info.state, info.gate ? info.gate->sentence : "", state, info.wave,
-                     info.on_target, info.devices);
-        }
-        (void)turn_until(w, never, 20);
-    }
-}
-
-static inline unsigned running(const struct world *w, const uint8_t *digest)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < w->sims_len; i++)
-        count += memcmp(w->sims[i].running, digest, DIGEST_BYTES) == 0;
-    return count;
-}
-
-static inline unsigned exposed(const struct world *w)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < w->sims_len; i++)
-        count += w->sims[i].switched > 0;
-    return count;
-}
-
-/* The world. */
-
-static inline void on_bus_event(void *arg, enum bus_event event, const char *text, uint64_t count)
-{
-    (void)arg, (void)event, (void)text, (void)count;
-}
-
-static inline void add_sims(struct world *w, unsigned len)
-{
-    for (unsigned i = 0; i < len; i++) {
-        struct sim *s = &w->sims[w->sims_len];
-        *s = (struct sim){.w = w, .site = w->sims_len % SITES, .online = true, .has_release = true};
-        (void)snprintf(s->name, sizeof s->name, "site%u/d%02u", s->site, w->sims_len);
-        memcpy(s->running, w->one, DIGEST_BYTES);
-        w->sims_len++;
-    }
-}
-
-static inline bool all_known(struct world *w)
-{
-    const struct device_query query = {.device = ""};
-    struct device_list list = {0};
-    if (ask(w, "device.ls", &codec_device_query, &query, &codec_device_list, &list) != ERR_OK)
-        return false;
-    return list.devices_len == w->sims_len;
-}
-
-static inline void await_known(struct world *w)
-{
-    const int64_t until_ms = clock_mono_ms() + WAIT_MS;
-    while (!all_known(w)) {
-        assert_true(clock_mono_ms() < until_ms);
-        (void)turn_until(w, never, 20);
-    }
-}
-
-static inline struct world *world_open(unsigned devices)
-{
-    struct world *w = mem_new(1, sizeof *w);
-    char path[PATH_MAX];
-    w->server = nats_server_start(NULL);
-    w->dir = tempdir_make();
-    arena_init(&w->arena, (size_t)1 << 30);
-    captain_start(w);
-    const struct bus_options options = {.url = nats_server_url(w->server),
-                                        .name = "devices",
-                                        .seed = 1,
-                                        .reconnect_max_ms = 200,
-                                        .on_event = on_bus_event,
-                                        .arg = w};
-    assert_ok(w, loop_open(&w->loop, &w->err));
-    assert_ok(w, bus_open(w->loop, &options, &w->bus, &w->err));
-    assert_ok(w, bus_subscribe(w->bus, "dn.channel.hello.stable", on_desired, w, &w->err));
-    assert_ok(w, bus_subscribe(w->bus, "ack.*.*", on_ack, w, &w->err));
-    assert_ok(w, bus_start(w->bus, &w->err));
-    wait_ready(w);
-    (void)snprintf(path, sizeof path, "%s/keys/release.key", w->dir);
-    assert_ok(w, sign_key_load(path, &w->release_key, &w->err));
-    create_release(w, "1.0", 1, w->one);
-    create_release(w, "1.1", 2, w->two);
-    create_release(w, "1.2", 3, w->three);
-    add_sims(w, devices);
-    set_channel(w, "hello@1.0");
-    await_known(w);
-    return w;
-}
-
-static inline void world_close(struct world *w)
-{
-    if (w->captain)
-        assert_int_equal(captain_end(w, SIGTERM), 0);
-    bus_close(w->bus, 100);
-    loop_close(w->loop);
-    nats_server_free(w->server);
-    tempdir_remove(w->dir);
-    arena_fini(&w->arena);
-    mem_free(w);
-}
-
-/* What captain leaves behind: to be looked at when it has ended. */
-
-struct history_check {
-    struct world *w;
-    struct rollout *core;
-    const char *id;
-    struct arena arena;
-};
-
-static inline bool check_input(void *arg, uint64_t number, struct bytes encoded)
-{
-    struct history_check *check = arg;
-    struct rollout_input input;
-    struct rollout_names names;
-    struct rollout_effects effects;
-    struct rollout_view view;
     char text[ROLLOUT_TEXT_MAX];
-    arena_reset(&check->arena);
-    assert_ok(check->w,
-              rollout_codec_unpack(encoded, &check->arena, &input, &names, &check->w->err));
-    rollout_codec_hash(&input, &names, check->id);
-    rollout_step(check->core, &input, &effects);
-    if (!rollout_check(check->core, text))
-        fail_msg("after input %" PRIu64 ": %s", number, text);
-    rollout_view(check->core, &view);
-    assert_true(view.in_flight <= CAP);
-    return true;
+    struct rollout_input stored = *input;
+    stored.now_ms = w->now_ms;
+    do {
+        assert_true(w->inputs_len < WORLD_INPUTS_MAX);
+        w->inputs[w->inputs_len++] = stored;
+        rollout_step(w->rollout, &stored, &w->effects);
+        if (!rollout_check(w->rollout, text))
+            fail_msg("after input %zu (kind %d): %s", w->inputs_len - 1, stored.kind, text);
+        stored = (struct rollout_input){.kind = ROLLOUT_IN_TICK, .now_ms = w->now_ms};
+    } while (w->effects.more);
 }
 
-/* Replays what is stored: every invariant at every step; how it ended. */
-static inline enum rollout_state check_history(struct world *w, const char *id)
+static inline void world_do(struct world *w, enum rollout_input_kind kind, uint32_t member)
 {
-    struct history_check check = {.w = w, .core = rollout_new(), .id = id};
+    world_step(w, &(struct rollout_input){.kind = kind, .member = member});
+}
+
+/* Waves: canaries (0: none), percent (0: none), all. */
+static inline void world_waves(struct world *w, uint32_t canaries, uint32_t percent)
+{
+    uint32_t len = 0;
+    const struct policy_wave all = w->policy.waves[w->policy.waves_len - 1];
+    memset(w->policy.waves, 0, sizeof w->policy.waves);
+    if (canaries > 0)
+        w->policy.waves[len++] = (struct policy_wave){
+            .kind = POLICY_WAVE_COUNT, .canary = true, .count = canaries, .soak_ms = -1};
+    if (percent > 0)
+        w->policy.waves[len++] =
+            (struct policy_wave){.kind = POLICY_WAVE_PERCENT, .percent = percent, .soak_ms = -1};
+    w->policy.waves[len++] = all;
+    w->policy.waves_len = len;
+}
+
+static inline struct rollout_input world_start_input(const struct world *w)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_START, .now_ms = WORLD_START_MS};
+    input.u.start = (struct rollout_start){.policy = &w->policy,
+                                           .has_base = w->has_base,
+                                           .frozen = w->frozen,
+                                           .members = w->members,
+                                           .members_len = w->len,
+                                           .strata = w->strata,
+                                           .strata_len = w->strata_len,
+                                           .seed = 7};
+    return input;
+}
+
+static inline void world_start(struct world *w)
+{
+    const struct rollout_input input = world_start_input(w);
+    world_step(w, &input);
+}
+
+static inline struct rollout_view world_view(const struct world *w)
+{
     struct rollout_view view;
-    struct db *db = NULL;
-    arena_init(&check.arena, 64 << 20);
-    assert_ok(w, store_open(w->dir, &db, &w->err));
-    assert_ok(w, store_rollout_inputs(db, id, 0, check_input, &check, &w->err));
-    rollout_view(check.core, &view);
-    db_close(db);
-    arena_fini(&check.arena);
-    rollout_free(check.core);
-    return view.state;
+    rollout_view(w->rollout, &view);
+    return view;
 }
 
-/* Kinds and states of a rollout's decisions, in order: "published 0, moved running, ...". */
-static inline const char *story_of(struct world *w, const char *id)
+static inline struct rollout_device_view world_device(const struct world *w, uint32_t member)
 {
-    struct db *db = NULL;
-    struct store_log_row row;
-    const char *story = "";
-    assert_ok(w, store_open(w->dir, &db, &w->err));
-    for (uint64_t seq = 1; store_log_get(db, seq, &w->arena, &row, &w->err) == ERR_OK; seq++) {
-        struct log_entry entry;
-        struct rollout_moved moved;
-        struct rollout_published published;
-        assert_ok(w, codec_decode(&codec_log_entry, row.entry, &w->arena, &entry, &w->err));
-        if (!str_equal(entry.subject, id))
-            continue;
-        if (str_equal(entry.kind, "rollout.moved")) {
-            assert_ok(w,
-                      codec_decode(&codec_rollout_moved, entry.body, &w->arena, &moved, &w->err));
-            story = arena_printf(&w->arena, "%s%s ", story, moved.to);
-        } else if (str_equal(entry.kind, "rollout.published")) {
-            assert_ok(w, codec_decode(&codec_rollout_published, entry.body, &w->arena, &published,
-                                      &w->err));
-            story = published.to_base
-                        ? arena_printf(&w->arena, "%sbase ", story)
-                        : arena_printf(&w->arena, "%swave%u ", story, published.wave + 1);
-        }
+    struct rollout_device_view view;
+    rollout_device_view(w->rollout, member, &view);
+    return view;
+}
+
+/* Lets time pass, ticking whenever the rollout asks for it. */
+static inline void world_pass(struct world *w, int64_t ms)
+{
+    const int64_t end_ms = w->now_ms + ms;
+    for (;;) {
+        const int64_t deadline_ms = rollout_deadline_ms(w->rollout);
+        if (deadline_ms == 0 || deadline_ms > end_ms)
+            break;
+        /* What is overdue waits for something else than time: look again a little later. */
+        w->now_ms = deadline_ms > w->now_ms ? deadline_ms : w->now_ms + 1000;
+        if (w->now_ms > end_ms)
+            break;
+        world_do(w, ROLLOUT_IN_TICK, ROLLOUT_NONE);
     }
-    db_close(db);
-    return story;
+    w->now_ms = end_ms;
+    world_do(w, ROLLOUT_IN_TICK, ROLLOUT_NONE);
+}
+
+/* The first effect of this kind of the last input, or NULL. */
+static inline const struct rollout_effect *world_effect(const struct world *w,
+                                                        enum rollout_effect_kind kind)
+{
+    for (uint32_t i = 0; i < w->effects.len; i++)
+        if (w->effects.at[i].kind == kind)
+            return &w->effects.at[i];
+    return NULL;
+}
+
+static inline enum lease_answer world_ask(struct world *w, uint32_t member, bool rollback)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_ASK, .member = member};
+    input.u.ask.attempt = w->attempt[member] + 1;
+    input.u.ask.rollback = rollback;
+    world_step(w, &input);
+    const struct rollout_effect *answer = world_effect(w, ROLLOUT_LEASE);
+    assert_non_null(answer);
+    if (answer->u.lease.answer == LEASE_GRANTED)
+        w->attempt[member]++;
+    return answer->u.lease.answer;
+}
+
+static inline void world_report(struct world *w, uint32_t member, enum rollout_report what)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_REPORT, .member = member};
+    input.u.report.what = what;
+    input.u.report.attempt = w->attempt[member];
+    input.u.report.sequence = ++w->sequence[member];
+    world_step(w, &input);
+}
+
+/* Asks, applies and ends as told. */
+static inline void world_try(struct world *w, uint32_t member, enum rollout_report end)
+{
+    assert_int_equal(world_ask(w, member, false), LEASE_GRANTED);
+    world_report(w, member, ROLLOUT_REPORT_APPLYING);
+    world_report(w, member, end);
+}
+
+/* The k-th member that is offered in this wave and has not begun; ROLLOUT_NONE when there is none. */
+static inline uint32_t world_offered(const struct world *w, uint32_t k)
+{
+    for (uint32_t i = 0; i < world_view(w).members; i++)
+        if (world_device(w, i).device == ROLLOUT_OFFERED && !world_device(w, i).failed && k-- == 0)
+            return i;
+    return ROLLOUT_NONE;
+}
+
+/* Everyone offered ends so. */
+static inline uint32_t world_try_all(struct world *w, enum rollout_report end)
+{
+    uint32_t done = 0;
+    for (uint32_t i = world_offered(w, 0); i != ROLLOUT_NONE && w->inputs_len < WORLD_INPUTS_MAX;
+         i = world_offered(w, 0), done++)
+        world_try(w, i, end);
+    return done;
+}
+
+static inline void world_expect(const struct world *w, enum rollout_state state)
+{
+    const struct rollout_view view = world_view(w);
+    if (view.state != state)
+        fail_msg("%s (%s %s: %s), expected %s", rollout_state_name(view.state),
+                 gate_verdict_name(view.verdict.verdict), gate_name(view.verdict.gate),
+                 gate_reason_name(view.verdict.reason), rollout_state_name(state));
+}
+
+static inline void world_expect_verdict(const struct world *w, enum gate_verdict verdict,
+                                        enum gate_id gate, enum gate_reason reason)
+{
+    const struct gate_result is = world_view(w).verdict;
+    if (is.verdict != verdict || is.gate != gate || is.reason != reason)
+        fail_msg("%s %s %s, expected %s %s %s", gate_verdict_name(is.verdict), gate_name(is.gate),
+                 gate_reason_name(is.reason), gate_verdict_name(verdict), gate_name(gate),
+                 gate_reason_name(reason));
+}
+
+static inline void world_resume(struct world *w, enum gate_id gate, uint32_t wave)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_RESUME};
+    input.u.resume.gate = gate;
+    input.u.resume.wave = wave;
+    world_step(w, &input);
+}
+
+static inline void world_abort(struct world *w, bool keep)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_ABORT};
+    input.u.abort.keep = keep;
+    world_step(w, &input);
+}
+
+static inline void world_freeze(struct world *w, bool on)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_FREEZE};
+    input.u.freeze.on = on;
+    world_step(w, &input);
+}
+
+static inline void world_silent(struct world *w, uint32_t member)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_SILENT, .member = member};
+    input.u.silent.since_ms = w->now_ms;
+    world_step(w, &input);
+}
+
+static inline void world_approve(struct world *w, uint64_t operator_id, uint32_t wave)
+{
+    struct rollout_input input = {.kind = ROLLOUT_IN_APPROVE};
+    input.u.approve.operator_id = operator_id;
+    input.u.approve.wave = wave;
+    world_step(w, &input);
+}
+
+/* A captain that starts again: the stored inputs through a new rollout. Returned owned. */
+static inline struct rollout *world_restarted(const struct world *w)
+{
+    struct rollout *again = rollout_new();
+    struct rollout_effects ignored;
+    for (size_t i = 0; i < w->inputs_len; i++)
+        rollout_step(again, &w->inputs[i], &ignored);
+    return again;
+}
+
+static inline void world_expect_restart_is_same(const struct world *w)
+{
+    struct rollout *again = world_restarted(w);
+    assert_true(rollout_fingerprint(again) == rollout_fingerprint(w->rollout));
+    rollout_free(again);
 }

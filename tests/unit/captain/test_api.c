@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/captain/api_world.h"
 
+#include <sqlite3.h>
+
 static void test_api__status_says_who_answers(void **state)
 {
     struct world *w = *state;
@@ -127,6 +129,39 @@ static void test_api__releases_are_told(void **state)
         ERR_NOT_FOUND);
     assert_string_equal(w->error, "release hello@9 is not known here\napp hello has: 1.1, 1.0");
     assert_string_equal(w->hint, "captain release ls hello");
+}
+
+/* More than the memory of one request, were their documents read for it. */
+static void test_api__a_list_of_large_releases_is_told(void **state)
+{
+    enum { RELEASES = 200, PADDING_BYTES = 400 << 10 };
+    struct world *w = *state;
+    struct release_query query = {.app = "hello"};
+    struct release_list list;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    char *path = tempdir_path(w->dir, "captain.db");
+    upload(w);
+    (void)create_ok(w, "1.0", 1);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    free(path);
+    (void)sqlite3_busy_timeout(db, 5000);
+    static const char sql[] =
+        "INSERT INTO release (digest, app, version, sequence, created_ms, created_by, decision, "
+        "size_bytes, envelope) VALUES (randomblob(32), 'hello', '2.' || ?1, ?1 + 1, 1, "
+        "'operator:test', 3, 1, zeroblob(?2))";
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    for (int i = 1; i <= RELEASES; i++) {
+        (void)sqlite3_bind_int(stmt, 1, i);
+        (void)sqlite3_bind_int(stmt, 2, PADDING_BYTES);
+        assert_int_equal(sqlite3_step(stmt), SQLITE_DONE);
+        (void)sqlite3_reset(stmt);
+    }
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(db);
+    ask_ok(w, "release.ls", &codec_release_query, &query, &codec_release_list, &list);
+    assert_int_equal(list.releases_len, RELEASES + 1);
+    assert_string_equal(list.releases[0].version, "2.200");
 }
 
 static void on_desired(void *arg, const struct bus_message *message, const struct err *err)
@@ -358,6 +393,7 @@ int main(int argc, char **argv)
         API_TEST(test_api__release_is_created_once),
         API_TEST(test_api__release_needs_the_fleets_signature),
         API_TEST(test_api__releases_are_told),
+        API_TEST(test_api__a_list_of_large_releases_is_told),
         API_TEST(test_api__channel_is_set),
         API_TEST(test_api__channel_refuses_what_is_not_there),
         API_TEST(test_api__log_tells_decisions),

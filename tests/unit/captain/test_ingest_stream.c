@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/captain/ingest_world.h"
 
+#include <unistd.h>
+
 static void on_deleted(void *arg, const struct bus_message *message, const struct err *err)
 {
     struct world *w = arg;
@@ -37,6 +39,68 @@ static void admin(struct world *w, const char *subject)
     assert_ok(w, bus_request(w->device, subject, (struct bytes){0}, 5000, on_deleted, w, &w->err));
     assert_true(wait_turning(w->loop, was_answered, w, WAIT_MS));
     assert_true(w->stored);
+}
+
+static void drop_tables(struct world *w)
+{
+    static const char *const names[] = {"captain.db", "captain.db-wal", "captain.db-shm"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char *path = tempdir_path(w->dir, names[i]);
+        (void)unlink(path);
+        free(path);
+    }
+}
+
+/* Tables made anew from the log, and a stream that has let go of old events: the device has deleted
+ * what was acknowledged, so its next event is not number 1. */
+static void test_ingest__goes_on_behind_events_that_nobody_has(void **state)
+{
+    struct world *w = *state;
+    struct health health = health_of(NULL, epoch_1, 7);
+    for (uint64_t seq = 1; seq <= 5; seq++)
+        store_event(w, "event.lab.a", epoch_1, seq);
+    wait_for((struct expect){.w = w, .events = 5});
+    admin(w, "$JS.API.STREAM.PURGE.EVENTS");
+    captain_close(w);
+    drop_tables(w);
+    captain_open(w);
+    store_event(w, "event.lab.a", epoch_1, 6);
+    store_event(w, "event.lab.a", epoch_1, 7);
+    turn_for(w->loop, NOTHING_MS);
+    assert_int_equal(counts_of(w).events, 0); /* 1 to 5 may still come */
+    health.event_first = 6;
+    const int64_t until_ms = clock_mono_ms() + WAIT_MS;
+    while (counts_of(w).events < 2) {
+        assert_true(clock_mono_ms() < until_ms);
+        say(w, "health.lab.a", &codec_health, &health);
+        store_event(w, "event.lab.a", epoch_1, 6);
+        store_event(w, "event.lab.a", epoch_1, 7);
+        turn_for(w->loop, 100);
+    }
+    assert_int_equal(stored_device(w, "lab/a").events, 2);
+    assert_int_equal(stored_device(w, "lab/a").event_seq, 7);
+}
+
+/* While the stream still has them, they are waited for, whatever a device says. */
+static void test_ingest__passes_over_nothing_that_the_stream_has(void **state)
+{
+    struct world *w = *state;
+    struct health health = health_of(NULL, epoch_1, 100);
+    health.event_first = 101;
+    for (uint64_t seq = 1; seq <= 100; seq++)
+        store_event(w, "event.lab.a", epoch_1, seq);
+    wait_for((struct expect){.w = w, .events = 100});
+    captain_close(w);
+    drop_tables(w);
+    w->acks_len = 0;
+    captain_open(w);
+    const int64_t until_ms = clock_mono_ms() + WAIT_MS;
+    while (counts_of(w).events < 100) {
+        assert_true(clock_mono_ms() < until_ms);
+        say(w, "health.lab.a", &codec_health, &health);
+        turn_for(w->loop, 1);
+    }
+    assert_int_equal(stored_device(w, "lab/a").events, 100);
 }
 
 /* Nobody tells captain: it has to look. */
@@ -128,6 +192,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_ingest__reads_a_stream_that_was_made_anew),
+        WORLD_TEST(test_ingest__goes_on_behind_events_that_nobody_has),
+        WORLD_TEST(test_ingest__passes_over_nothing_that_the_stream_has),
         WORLD_TEST(test_ingest__makes_a_lost_stream_again),
         WORLD_TEST(test_ingest__reads_on_when_its_consumer_is_gone),
         WORLD_TEST(test_ingest__asks_again_while_jetstream_is_unavailable),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/captain/rollout_world.h"
+#include "tests/unit/captain/rollouts_world.h"
 
 enum { DEVICES = 20 };
 

@@ -38,42 +38,44 @@ static void expect_wrong(const char *text, const char *error, const char *hint)
     arena_fini(&arena);
 }
 
+static const char every_key[] =
+    HEAD "artifacts:\n"
+         "  - {path: www, to: site, os: linux, arch: aarch64, hardware: "
+         "rpi4, executable: true}\n"
+         "services:\n"
+         "  - name: web\n"
+         "    command: [./web, \"-p\", 80]\n"
+         "    env: {A: b, PORT: \"${PORT}\"}\n"
+         "    working_dir: site\n"
+         "    memory_max: 64M\n"
+         "    open_files_max: 99\n"
+         "    stop_timeout: 3s\n"
+         "    restart_min: 250ms\n"
+         "    restart_max: 1m\n"
+         "checks:\n"
+         "  - {name: a, kind: process, service: web}\n"
+         "  - {name: b, kind: http, url: \"http://127.0.0.1:1/x\", "
+         "expect_status: 204, expect_body: ok, interval: 2s,\n"
+         "     timeout: 1s, healthy_threshold: 2, "
+         "unhealthy_threshold: 4}\n"
+         "  - {name: c, kind: tcp, address: \"127.0.0.1:${PORT}\"}\n"
+         "  - {name: d, kind: exec, command: [./ok]}\n"
+         "data_version: 7\n"
+         "minimum_agent: 0.1.0\n"
+         "expires: 30d\n"
+         "confirm: 5s\n"
+         "metrics_file: m/x.prom\n"
+         "provenance: by hand\n";
+
 static void test_release_yaml__every_key_reaches_the_message(void **state)
 {
     (void)state;
-    static const char text[] = HEAD "artifacts:\n"
-                                    "  - {path: www, to: site, os: linux, arch: aarch64, hardware: "
-                                    "rpi4, executable: true}\n"
-                                    "services:\n"
-                                    "  - name: web\n"
-                                    "    command: [./web, \"-p\", 80]\n"
-                                    "    env: {A: b, PORT: \"${PORT}\"}\n"
-                                    "    working_dir: site\n"
-                                    "    memory_max: 64M\n"
-                                    "    open_files_max: 99\n"
-                                    "    stop_timeout: 3s\n"
-                                    "    restart_min: 250ms\n"
-                                    "    restart_max: 1m\n"
-                                    "checks:\n"
-                                    "  - {name: a, kind: process, service: web}\n"
-                                    "  - {name: b, kind: http, url: \"http://127.0.0.1:1/x\", "
-                                    "expect_status: 204, expect_body: ok, interval: 2s,\n"
-                                    "     timeout: 1s, healthy_threshold: 2, "
-                                    "unhealthy_threshold: 4}\n"
-                                    "  - {name: c, kind: tcp, address: \"127.0.0.1:${PORT}\"}\n"
-                                    "  - {name: d, kind: exec, command: [./ok]}\n"
-                                    "data_version: 7\n"
-                                    "minimum_agent: 0.1.0\n"
-                                    "expires: 30d\n"
-                                    "confirm: 5s\n"
-                                    "metrics_file: m/x.prom\n"
-                                    "provenance: by hand\n";
     struct arena arena;
     struct release_yaml yaml;
     struct release release;
     struct err err = {0};
     arena_init(&arena, 1 << 20);
-    assert_int_equal(parse(text, &arena, &yaml, &err), ERR_OK);
+    assert_int_equal(parse(every_key, &arena, &yaml, &err), ERR_OK);
     assert_int_equal(release_yaml_message(&yaml, &arena, &release, &err), ERR_OK);
     assert_string_equal(release.app, "hello");
     assert_string_equal(release.version, "1.0");

@@ -331,6 +331,24 @@ static pid_t fork_child(int exit_code)
     return pid;
 }
 
+/* A process whose parent is gone: not ours. */
+static pid_t fork_grandchild(void)
+{
+    int out[2];
+    assert_int_equal(pipe(out), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        pid_t pid = fork_child(-1);
+        _exit(write(out[1], &pid, sizeof pid) == sizeof pid ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    pid_t pid = 0;
+    assert_int_equal(read(out[0], &pid, sizeof pid), sizeof pid);
+    (void)close(out[0]);
+    (void)close(out[1]);
+    return pid;
+}
+
 static void test_loop__tells_how_a_child_ended_and_reaps_it(void **state)
 {
     (void)state;
@@ -360,13 +378,7 @@ static void test_loop__sees_the_end_of_a_process_that_is_no_child(void **state)
     struct err err = {0};
     struct loop_process *process;
     struct ended ended = {0};
-    char text[32] = "";
-    FILE *out = popen("sleep 60 >/dev/null 2>&1 & echo $!", "re");
-    assert_non_null(out);
-    assert_non_null(fgets(text, sizeof text, out));
-    assert_int_equal(pclose(out), 0);
-    pid_t pid = (pid_t)strtol(text, NULL, 10);
-    assert_true(pid > 1);
+    pid_t pid = fork_grandchild();
     assert_int_equal(loop_process_watch(loop, pid, on_ended, &ended, &process, &err), ERR_OK);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_true(wait_turning(loop, has_ended, &ended, 5000));

@@ -14,11 +14,11 @@ SELECT digest, app, version, sequence, created_ms, created_by, decision, size_by
 FROM release WHERE digest = ?1
 
 -- name: release_list
-SELECT digest, app, version, sequence, created_ms, created_by, decision, size_bytes, envelope
+SELECT digest, app, version, sequence, created_ms, created_by, decision, size_bytes, x''
 FROM release ORDER BY app, sequence DESC
 
 -- name: release_list_app
-SELECT digest, app, version, sequence, created_ms, created_by, decision, size_bytes, envelope
+SELECT digest, app, version, sequence, created_ms, created_by, decision, size_bytes, x''
 FROM release WHERE app = ?1 ORDER BY sequence DESC
 
 -- name: release_last_sequence
