@@ -14,6 +14,7 @@
 #include "captain/cli/command.h"
 #include "captain/cli/output.h"
 #include "captain/cli/release_yaml.h"
+#include "captain/io/policy_yaml.h"
 #include "common/file.h"
 
 enum { PAGE_MAX_BYTES = 1 << 20, HELP_COLUMNS = 80 };
@@ -151,6 +152,23 @@ static void test_man__the_example_of_a_release_is_one(void **state)
     assert_int_equal(yaml.checks_len, 4);
 }
 
+static void test_man__the_example_of_a_policy_is_one(void **state)
+{
+    struct page *page = *state;
+    const char *text = read_page(page, "captain-policy.yaml.5.scd");
+    const char *start = strstr(text, "\n```\n");
+    assert_non_null(start);
+    start += strlen("\n```\n");
+    const char *end = strstr(start, "\n```\n");
+    assert_non_null(end);
+    struct policy policy;
+    struct err err = {0};
+    if (policy_yaml_parse("example", bytes_of(start, (size_t)(end - start) + 1), &policy, &err))
+        fail_msg("%s", err.text);
+    assert_string_equal(policy.name, "nightly");
+    assert_int_equal(policy.waves_len, 5);
+}
+
 /* What help prints, from a real stdout. */
 static char *help_text(void)
 {
@@ -199,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_man__no_flag_is_there_that_the_command_does_not_take),
         cmocka_unit_test(test_man__no_command_is_there_that_does_not_exist),
         cmocka_unit_test(test_man__the_example_of_a_release_is_one),
+        cmocka_unit_test(test_man__the_example_of_a_policy_is_one),
         cmocka_unit_test(test_man__help_fits_a_terminal),
     };
     return cmocka_run_group_tests_name("man", tests, setup, teardown);
