@@ -48,8 +48,10 @@ static bool report_of(const struct rollouts_live *live, uint32_t member, const s
         *ret = ROLLOUT_REPORT_UNHEALTHY;
         return target;
     case EVENT_KIND_ROLLED_BACK:
-        /* The attempt failed, and the device runs again what it ran before. */
-        *ret = ROLLOUT_REPORT_ROLLED_BACK;
+        /* The attempt failed, and the device runs again what it ran before: the base, unless it was
+         * the base that failed. */
+        *ret = is_base(live, event->digest) ? ROLLOUT_REPORT_ROLLBACK_FAILED
+                                            : ROLLOUT_REPORT_ROLLED_BACK;
         return true;
     case EVENT_KIND_FAILED:
     case EVENT_KIND_DESIRED_REJECTED:

@@ -94,11 +94,14 @@ struct world {
     struct loop *loop;
     struct bus *bus;
     struct arena arena;
+    struct arena passing; /* of the message at hand */
+    struct arena reply;   /* of the last request */
     struct err err;
     struct sign_key release_key;
     uint8_t one[DIGEST_BYTES], two[DIGEST_BYTES], three[DIGEST_BYTES];
     struct sim sims[DEVICES_MAX];
     unsigned sims_len;
+    int64_t work_ms;
     unsigned busy, busy_max, busy_site[SITES];
     char rollout[ULID_TEXT];
     bool answered;
@@ -232,7 +235,8 @@ static inline void sim_health(struct sim *s)
                                   .apps_len = 1,
                                   .hardware = "x86"};
     sim_subject(s, "health", subject);
-    assert_ok(w, codec_encode(&codec_health, &health, &w->arena, &data, &w->err));
+    arena_reset(&w->passing);
+    assert_ok(w, codec_encode(&codec_health, &health, &w->passing, &data, &w->err));
     if (bus_publish(w->bus, subject, data, NULL, NULL, &w->err) != ERR_OK)
         return; /* the next one says it too */
 }
@@ -273,7 +277,7 @@ static inline void sim_switch(struct sim *s)
         assert_true(w->busy_site[s->site] <= CAP_SITE);
     }
     sim_event(s, EVENT_KIND_ACTIVATED, s->taking);
-    s->done_at_ms = clock_mono_ms() + WORK_MS;
+    s->done_at_ms = clock_mono_ms() + w->work_ms;
 }
 
 static inline void on_lease(void *arg, const struct bus_message *message, const struct err *err)
@@ -285,7 +289,8 @@ static inline void on_lease(void *arg, const struct bus_message *message, const 
     s->ask_at_ms = clock_mono_ms() + ASK_AGAIN_MS;
     if (err->code != ERR_OK)
         return;
-    assert_ok(w, codec_decode(&codec_lease_reply, message->data, &w->arena, &reply, &w->err));
+    arena_reset(&w->passing);
+    assert_ok(w, codec_decode(&codec_lease_reply, message->data, &w->passing, &reply, &w->err));
     if (!reply.granted || !str_equal(reply.rollout, s->rollout) || !s->wants || s->busy ||
         reply.attempt_number != s->attempt)
         return;
@@ -310,7 +315,8 @@ static inline void sim_ask(struct sim *s)
                                           .rollback = s->rollback,
                                           .digest = bytes_of(s->wanted, DIGEST_BYTES)};
     sim_subject(s, "lease", subject);
-    assert_ok(w, codec_encode(&codec_lease_request, &request, &w->arena, &data, &w->err));
+    arena_reset(&w->passing);
+    assert_ok(w, codec_encode(&codec_lease_request, &request, &w->passing, &data, &w->err));
     s->asking = bus_request(w->bus, subject, data, 1000, on_lease, s, &w->err) == ERR_OK;
     s->ask_at_ms = clock_mono_ms() + ASK_AGAIN_MS;
 }
@@ -368,8 +374,9 @@ static inline void read_desired(struct world *w, struct bytes envelope)
 {
     struct envelope outer;
     struct desired desired;
-    assert_ok(w, codec_decode(&codec_envelope, envelope, &w->arena, &outer, &w->err));
-    assert_ok(w, codec_decode(&codec_desired, outer.payload, &w->arena, &desired, &w->err));
+    arena_reset(&w->passing);
+    assert_ok(w, codec_decode(&codec_envelope, envelope, &w->passing, &outer, &w->err));
+    assert_ok(w, codec_decode(&codec_desired, outer.payload, &w->passing, &desired, &w->err));
     for (unsigned i = 0; i < w->sims_len; i++)
         if (w->sims[i].online)
             sim_desired(&w->sims[i], &desired);
@@ -391,7 +398,8 @@ static inline void on_ack(void *arg, const struct bus_message *message)
     struct world *w = arg;
     struct ack ack;
     char subject[96];
-    assert_ok(w, codec_decode(&codec_ack, message->data, &w->arena, &ack, &w->err));
+    arena_reset(&w->passing);
+    assert_ok(w, codec_decode(&codec_ack, message->data, &w->passing, &ack, &w->err));
     for (unsigned i = 0; i < w->sims_len; i++) {
         sim_subject(&w->sims[i], "ack", subject);
         if (str_equal(subject, message->subject) && ack.seq > w->sims[i].acked)
@@ -448,7 +456,7 @@ static inline void on_answer(void *arg, const struct bus_message *message, const
     w->unanswered = *err;
     if (message)
         w->answer =
-            bytes_of(arena_dup(&w->arena, message->data.ptr, message->data.len), message->data.len);
+            bytes_of(arena_dup(&w->reply, message->data.ptr, message->data.len), message->data.len);
 }
 
 static inline bool was_answered(struct world *w)
@@ -463,7 +471,8 @@ static inline enum err_code ask(struct world *w, const char *verb, const struct 
     struct api_reply reply;
     struct bytes data;
     (void)snprintf(subject, sizeof subject, "api.alice.%s", verb);
-    assert_ok(w, codec_encode(in_type, in, &w->arena, &data, &w->err));
+    arena_reset(&w->reply);
+    assert_ok(w, codec_encode(in_type, in, &w->reply, &data, &w->err));
     w->answered = false;
     w->error[0] = '\0';
     if (bus_request(w->bus, subject, data, 5000, on_answer, w, &w->unanswered) != ERR_OK)
@@ -471,10 +480,10 @@ static inline enum err_code ask(struct world *w, const char *verb, const struct 
     assert_true(turn_until(w, was_answered, WAIT_MS));
     if (w->unanswered.code != ERR_OK)
         return w->unanswered.code;
-    assert_ok(w, codec_decode(&codec_api_reply, w->answer, &w->arena, &reply, &w->err));
+    assert_ok(w, codec_decode(&codec_api_reply, w->answer, &w->reply, &reply, &w->err));
     (void)snprintf(w->error, sizeof w->error, "%s", reply.error);
     if (reply.code == 0)
-        assert_ok(w, codec_decode(out_type, reply.body, &w->arena, out, &w->err));
+        assert_ok(w, codec_decode(out_type, reply.body, &w->reply, out, &w->err));
     return (enum err_code)reply.code;
 }
 
@@ -547,11 +556,13 @@ static inline struct rollout_info info_of(struct world *w, const char *id)
     struct rollout_info info = {0};
     const int64_t until_ms = clock_mono_ms() + WAIT_MS;
     while (ask(w, "rollout.show", &codec_rollout_query, &query, &codec_rollout_info, &info) !=
-           ERR_OK)
+           ERR_OK) {
         if (clock_mono_ms() > until_ms) {
             show_output(w);
             fail_msg("rollout.show: %s%s", w->error, w->unanswered.text);
         }
+        (void)turn_until(w, never, 20);
+    }
     return info;
 }
 
@@ -632,7 +643,10 @@ static inline struct world *world_open(unsigned devices)
     char path[PATH_MAX];
     w->server = nats_server_start(NULL);
     w->dir = tempdir_make();
-    arena_init(&w->arena, (size_t)1 << 30);
+    arena_init(&w->arena, 256 << 20);
+    arena_init(&w->passing, 4 << 20);
+    arena_init(&w->reply, 64 << 20);
+    w->work_ms = WORK_MS;
     captain_start(w);
     const struct bus_options options = {.url = nats_server_url(w->server),
                                         .name = "devices",
@@ -666,6 +680,8 @@ static inline void world_close(struct world *w)
     nats_server_free(w->server);
     tempdir_remove(w->dir);
     arena_fini(&w->arena);
+    arena_fini(&w->passing);
+    arena_fini(&w->reply);
     mem_free(w);
 }
 
