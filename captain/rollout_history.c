@@ -12,10 +12,9 @@
 struct inputs {
     struct db *db;
     char id[ULID_TEXT];
-    uint64_t number; /* of the next one */
+    uint64_t number, len; /* of the next one; of all */
     struct arena arena, windows;
     struct rollout_input input;
-    bool taken;
     struct err err; /* of the read that failed, and ended it */
 };
 
@@ -29,29 +28,28 @@ static bool keeps_windows(struct inputs *inputs)
     return inputs->input.u.windows.windows != NULL;
 }
 
-static bool take_one(void *arg, uint64_t number, struct bytes encoded)
+static enum err_code take_one(struct inputs *inputs)
 {
-    struct inputs *inputs = arg;
+    struct bytes encoded;
     struct rollout_names names;
     arena_reset(&inputs->arena);
-    if (rollout_codec_unpack(encoded, &inputs->arena, &inputs->input, &names, &inputs->err) !=
-        ERR_OK)
-        return false;
+    enum err_code code = store_rollout_input_get(inputs->db, inputs->id, inputs->number,
+                                                 &inputs->arena, &encoded, &inputs->err);
+    if (code == ERR_OK)
+        code = rollout_codec_unpack(encoded, &inputs->arena, &inputs->input, &names, &inputs->err);
+    if (code != ERR_OK)
+        return code;
     rollout_codec_hash(&inputs->input, &names, inputs->id);
-    inputs->taken = keeps_windows(inputs);
-    if (!inputs->taken)
-        (void)err_set(&inputs->err, ERR_SIZE, "the windows of a replay are too many");
-    inputs->number = number + 1;
-    return false;
+    inputs->number++;
+    return keeps_windows(inputs)
+               ? ERR_OK
+               : err_set(&inputs->err, ERR_SIZE, "the windows of a replay are too many");
 }
 
 static bool next(void *context, struct rollout_input *ret)
 {
     struct inputs *inputs = context;
-    inputs->taken = false;
-    const enum err_code code = store_rollout_inputs(inputs->db, inputs->id, inputs->number,
-                                                    take_one, inputs, &inputs->err);
-    if (code != ERR_OK || !inputs->taken)
+    if (inputs->number == inputs->len || take_one(inputs) != ERR_OK)
         return false;
     *ret = inputs->input;
     return true;
@@ -68,6 +66,7 @@ enum err_code rollouts_inputs(struct rollouts *r, const char *id, history_next_f
         return err_set(err, ERR_NOT_FOUND, "the inputs of rollout %s are not kept any more", id);
     struct inputs *inputs = mem_new(1, sizeof *inputs);
     inputs->db = r->parts.db;
+    inputs->len = len;
     (void)snprintf(inputs->id, sizeof inputs->id, "%s", id);
     arena_init(&inputs->arena, ROLLOUTS_INPUT_ARENA);
     arena_init(&inputs->windows, ROLLOUTS_INPUT_ARENA);
