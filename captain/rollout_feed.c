@@ -54,10 +54,8 @@ static bool report_of(const struct rollouts_live *live, uint32_t member, const s
                                             : ROLLOUT_REPORT_ROLLED_BACK;
         return true;
     case EVENT_KIND_FAILED:
-    case EVENT_KIND_DESIRED_REJECTED:
-        *ret = is_base(live, event->digest) ? ROLLOUT_REPORT_ROLLBACK_FAILED
-                                            : failure_of(live, member, event);
-        return true;
+        *ret = target ? failure_of(live, member, event) : ROLLOUT_REPORT_ROLLBACK_FAILED;
+        return target || is_base(live, event->digest);
     default:
         return false;
     }
@@ -153,7 +151,7 @@ static void take_status(struct rollouts_live *live, uint32_t device, const struc
     struct rollout_device_view view;
     const uint32_t member = rollouts_member_of(live, device);
     if (member == ROLLOUT_NONE) {
-        if (!app->pinned)
+        if (!app->pinned && live->members_len < ROLLOUT_MEMBERS_MAX)
             join(live, device, health);
         return;
     }

@@ -323,27 +323,34 @@ static void follow(struct rollouts *r)
     }
 }
 
-void rollouts_turn_end(struct rollouts *r)
+/* Commits, steps, and so on, until nothing follows. True when anything was stepped. */
+static bool settle(struct rollouts *r)
 {
     struct err err = {0};
-    bool any = r->pending_len > 0;
+    bool any = false;
     for (int round = 0; round < ROLLOUTS_ROUNDS_MAX; round++) {
         follow(r);
         if (r->pending_len == 0)
-            break;
+            return any;
         any = true;
         if (db_commit(r->parts.db, &err) != ERR_OK) {
             log_err("what rollouts have to take could not be written", &err);
             rollouts_rolled_back(r);
-            break;
+            return any;
         }
         rollouts_step(r);
     }
-    if (!any)
-        return;
+    return any;
+}
+
+void rollouts_turn_end(struct rollouts *r)
+{
+    const bool any = settle(r);
     for (uint32_t i = 0; i < r->lives_len; i++) {
-        rollouts_arm(r->lives[i]);
+        if (any)
+            rollouts_arm(r->lives[i]);
         tell_later(r->lives[i]);
     }
-    rollouts_submit(r);
+    if (r->retry.slot == 0)
+        rollouts_submit(r);
 }

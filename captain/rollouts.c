@@ -103,7 +103,7 @@ static void make_room(struct rollouts *r)
     for (uint32_t i = 0; i < r->lives_len; i++)
         ended += r->lives[i]->row.ended_ms > 0;
     for (uint32_t i = 0; i < r->lives_len && ended >= ROLLOUTS_ENDED_MAX; i++) {
-        if (r->lives[i]->row.ended_ms == 0)
+        if (r->lives[i]->row.ended_ms == 0 || r->lives[i]->stored > r->lives[i]->stepped)
             continue;
         remove_live(r, i--);
         ended--;
@@ -185,9 +185,10 @@ static void take_stored(struct rollouts *r)
     rollouts_step(r); /* what is pending was committed with the decision */
     if (load_all(r, &err) != ERR_OK)
         log_err("rollouts could not take what was decided", &err);
+    /* At once, not at the end of the turn: who is answered next finds it under way. */
+    rollouts_turn_end(r);
     for (uint32_t i = 0; i < r->lives_len; i++)
         rollouts_arm(r->lives[i]);
-    rollouts_submit(r);
 }
 
 static void take_moved(struct rollouts *r, const struct log_entry *entry)
