@@ -247,6 +247,7 @@ enum err_code api_device_ls(struct api_request *request, union api_out *ret, str
     enum err_code code = page.devices ? read_filter(query, &filter, err) : api_too_large(err);
     if (code != ERR_OK)
         return code;
+    ingest_settle(request->captain->ingest); /* what came in this turn is not in the tables yet */
     fill_page(request->captain, &filter, &page);
     return describe_page(request, &page, limit, &ret->device_list, err);
 }

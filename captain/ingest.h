@@ -42,6 +42,9 @@ void ingest_close(struct ingest *ingest);
 void ingest_connected(struct ingest *ingest);
 /* Writes pending rows into the tables (and commits), so that a query reads what was received. */
 MUST_USE enum err_code ingest_flush(struct ingest *ingest, struct err *err);
+/* The same for what changed only, not the times that may wait: cheap. A failure has been logged and is tried
+ * again. */
+void ingest_settle(struct ingest *ingest);
 void ingest_counts(const struct ingest *ingest, struct ingest_counts *ret);
 /* The row id in the tables of a fleet device number; -1 while it has none (never after ingest_flush). */
 int64_t ingest_device_id(const struct ingest *ingest, uint32_t device);

@@ -352,13 +352,18 @@ static void answer_behind(struct ingest *ingest)
     ingest->behind_len = 0;
 }
 
-void ingest_turn_end(void *arg)
+void ingest_settle(struct ingest *ingest)
 {
-    struct ingest *ingest = arg;
     struct err err = {0};
     /* After a failure the retry timer decides when to write. */
     if (ingest->retry_ms == 0 && anything(ingest, false))
         (void)ingest_write(ingest, false, &err);
+}
+
+void ingest_turn_end(void *arg)
+{
+    struct ingest *ingest = arg;
+    ingest_settle(ingest);
     skip_all_lost(ingest);
     answer_behind(ingest);
 }

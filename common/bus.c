@@ -89,8 +89,10 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     (void)sub;
     struct subscription *subscription = arg;
     struct bus_link *link = subscription->link;
+    /* Somebody waits for the answer to a request: reports that fill the inbox leave it its place. */
+    const size_t reserve = natsMsg_GetReply(msg) ? BUS_REQUESTS_MAX : 0;
     put_message(link, msg, BUS_ITEM_MESSAGE, (uint32_t)(subscription - link->subscriptions),
-                BUS_INBOX_MAX);
+                BUS_INBOX_MAX + reserve);
 }
 
 static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *arg)

@@ -25,7 +25,8 @@
 enum {
     BUS_SUBSCRIPTIONS_MAX = 32,
     BUS_SUBJECT_MAX = 255,
-    BUS_INBOX_MAX = 65536,     /* messages waiting for the loop; beyond it they are dropped and counted */
+    BUS_INBOX_MAX = 65536,     /* messages waiting for the loop; beyond it they are dropped and counted,
+                                  requests only BUS_REQUESTS_MAX later */
     BUS_INBOX_MAX_BYTES = 64 << 20,
     BUS_OUTBOX_MAX = 16384,    /* orders waiting for the bus thread; beyond it ERR_FULL */
     BUS_OUTBOX_MAX_BYTES = 64 << 20,

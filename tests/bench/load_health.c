@@ -2,16 +2,20 @@
  *
  * Health messages as a fleet sends them, and the client that only receives them.
  *   load_health publish URL DEVICES SECONDS   rounds over all devices as fast as the server takes
- * them; prints how many were sent load_health receive URL SECONDS           a plain subscriber of
- * health.*.*; prints how many came
+ *                                             them; prints how many were sent, and milliseconds
+ *   load_health receive URL                   a plain subscriber of health.*.*, whose inbox is
+ *                                             bounded as captain's; on SIGTERM prints how many came
+ *                                             and how many did not fit
  */
 #include <nats/nats.h>
-#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bus.h"
 #include "common/clock.h"
 #include "proto/codec.h"
 
@@ -29,7 +33,6 @@ static natsConnection *connect_to(const char *url)
     natsConnection *nc = NULL;
     must(natsOptions_Create(&options) == NATS_OK, "options");
     must(natsOptions_SetURL(options, url) == NATS_OK, "url");
-    must(natsOptions_SetMaxPendingMsgs(options, 4 << 20) == NATS_OK, "pending");
     must(natsConnection_Connect(&nc, options) == NATS_OK, "connect");
     natsOptions_Destroy(options);
     return nc;
@@ -67,7 +70,7 @@ static struct bytes health_of(struct arena *arena, uint64_t round)
 static int publish(const char *url, long devices, long seconds)
 {
     natsConnection *nc = connect_to(url);
-    int64_t end = clock_mono_ns() + seconds * 1000000000;
+    int64_t start = clock_mono_ns(), end = start + seconds * 1000000000;
     unsigned long sent = 0;
     struct arena arena;
     arena_init(&arena, 1 << 16);
@@ -82,9 +85,9 @@ static int publish(const char *url, long devices, long seconds)
         }
     }
     must(natsConnection_FlushTimeout(nc, 30000) == NATS_OK, "flush");
+    printf("%lu %.0f\n", sent, (double)(clock_mono_ns() - start) / 1e6);
     natsConnection_Destroy(nc);
     arena_fini(&arena);
-    printf("%lu\n", sent);
     return 0;
 }
 
@@ -96,15 +99,24 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     natsMsg_Destroy(msg);
 }
 
-static int receive(const char *url, long seconds)
+static int receive(const char *url)
 {
     atomic_ulong count = 0;
+    int64_t dropped = 0;
+    int sig = 0;
     natsSubscription *sub = NULL;
+    sigset_t term;
+    (void)sigemptyset(&term);
+    (void)sigaddset(&term, SIGTERM);
+    must(pthread_sigmask(SIG_BLOCK, &term, NULL) == 0, "signals");
     natsConnection *nc = connect_to(url);
     must(natsConnection_Subscribe(&sub, nc, "health.*.*", on_message, &count) == NATS_OK,
          "subscribe");
-    (void)poll(NULL, 0, (int)seconds * 1000);
-    printf("%lu\n", atomic_load(&count));
+    must(natsSubscription_SetPendingLimits(sub, BUS_INBOX_MAX, BUS_INBOX_MAX_BYTES) == NATS_OK,
+         "limits");
+    must(sigwait(&term, &sig) == 0, "wait");
+    must(natsSubscription_GetDropped(sub, &dropped) == NATS_OK, "dropped");
+    printf("%lu %lld\n", atomic_load(&count), (long long)dropped);
     natsSubscription_Destroy(sub);
     natsConnection_Destroy(nc);
     return 0;
@@ -114,8 +126,8 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "publish") == 0)
         return publish(argv[2], strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10));
-    if (argc == 4 && strcmp(argv[1], "receive") == 0)
-        return receive(argv[2], strtol(argv[3], NULL, 10));
-    fprintf(stderr, "usage: load_health publish URL DEVICES SECONDS | receive URL SECONDS\n");
+    if (argc == 3 && strcmp(argv[1], "receive") == 0)
+        return receive(argv[2]);
+    fprintf(stderr, "usage: load_health publish URL DEVICES SECONDS | receive URL\n");
     return 2;
 }
