@@ -20,7 +20,6 @@
 
 enum {
     AGENT_PATH_MAX = 1200,
-    BEAT_MIN_MS = 1000,     /* between two bytes to the parent */
     ROUNDS_MAX = 16,        /* of looking and acting in one turn; the rest waits for the next */
     COMMIT_RETRY_MS = 5000, /* a disk that takes nothing is asked this often */
     FLUSH_MS = 1000,
@@ -40,7 +39,7 @@ struct agent {
     struct app_events events;
     struct telemetry_reader telemetry;
     struct loop_timer watchdog, again, beat;
-    int64_t beat_ms; /* the last */
+    int64_t beat_ms;                        /* the last */
     uint64_t metrics_told[CONFIG_APPS_MAX]; /* hash of the last complaint about an app's numbers */
     bool ending;
 };
@@ -123,7 +122,7 @@ static void on_beat(void *arg)
 static void beat(struct agent *agent)
 {
     int64_t now_ms = loop_now_ms(agent->loop);
-    if (!agent->parent || now_ms - agent->beat_ms < BEAT_MIN_MS)
+    if (!agent->parent || now_ms - agent->beat_ms < agent->parent->beat_ms / 2)
         return;
     agent->beat_ms = now_ms;
     tell_parent(agent, SUPERVISOR_ALIVE);
@@ -360,8 +359,7 @@ static void close_all(struct agent *agent)
 enum err_code agent_run(const struct config *config, const struct supervisor_link *parent,
                         struct err *err)
 {
-    struct agent agent = {
-        .config = config, .parent = parent, .lock_fd = -1, .beat_ms = -BEAT_MIN_MS};
+    struct agent agent = {.config = config, .parent = parent, .lock_fd = -1, .beat_ms = INT32_MIN};
     enum err_code code = open_all(&agent, err);
     if (code == ERR_OK) {
         log_write(LOG_LEVEL_INFO, "captain-agent %s runs as %s/%s", CAPTAIN_VERSION, config->site,

@@ -33,7 +33,9 @@ struct supervisor {
     sigset_t before;
     pid_t agent; /* 0: none */
     bool ending, ready, ever_ready;
-    int status; /* of the last one */
+    bool told;          /* the agent was asked to end */
+    unsigned farewells; /* agents started only to end in order, since services may run */
+    int status;         /* of the last one */
     uint32_t failures;
     int64_t started_ms, beat_ms, start_ms; /* CLOCK_MONOTONIC: a machine asleep is not a hang */
     int64_t fire_ms;                       /* not before; CLOCK_BOOTTIME */
@@ -186,11 +188,21 @@ static bool start_agent(struct supervisor *s, struct supervisor_link *ret)
     }
     (void)close(ends[1]);
     s->pipe_fd = ends[0];
-    s->ready = false;
+    s->ready = s->told = false;
+    s->farewells += s->ending;
     s->agent = pid > 0 ? pid : 0;
     if (pid < 0)
         log_write(LOG_LEVEL_ERROR, "starting the agent: %s", strerrordesc_np(errno));
     return false;
+}
+
+/* Before its loop runs it would end without stopping its services. */
+static void ask_to_end(struct supervisor *s)
+{
+    if (!s->ending || !s->ready || s->told || s->agent == 0)
+        return;
+    s->told = true;
+    (void)kill(s->agent, SIGTERM);
 }
 
 static void hear(struct supervisor *s)
@@ -217,7 +229,8 @@ static bool is_over(struct supervisor *s)
 {
     bool exited = WIFEXITED(s->status);
     bool hopeless = exited && !s->ever_ready && !any_armed(s);
-    return s->ending || (exited && WEXITSTATUS(s->status) == 0) || hopeless;
+    bool ended = s->ending && (s->told || s->farewells > 0);
+    return ended || (exited && WEXITSTATUS(s->status) == 0) || hopeless;
 }
 
 static void plan_restart(struct supervisor *s)
@@ -243,9 +256,8 @@ static void take_signals(struct supervisor *s)
         if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT)
             continue;
         s->ending = true;
-        if (s->agent > 0)
-            (void)kill(s->agent, SIGTERM);
     }
+    ask_to_end(s);
 }
 
 static void sooner(int64_t *wait_ms, int64_t at_ms, int64_t now_ms)
@@ -282,6 +294,8 @@ static void wait_for_news(struct supervisor *s)
     reap(s, WNOHANG);
     if (had && s->agent == 0 && !is_over(s))
         plan_restart(s);
+    if (s->ending)
+        s->start_ms = 0;
 }
 
 static void kill_if_hung(struct supervisor *s)
@@ -300,7 +314,7 @@ static bool supervise(struct supervisor *s, struct supervisor_link *ret)
     for (;;) {
         if (!s->ending && any_due(s))
             fire(s);
-        if (s->agent == 0 && !s->ending && steady_ms() >= s->start_ms && start_agent(s, ret))
+        if (s->agent == 0 && steady_ms() >= s->start_ms && start_agent(s, ret))
             return true;
         wait_for_news(s);
         if (s->agent == 0 && s->started_ms > 0 && is_over(s))

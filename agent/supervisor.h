@@ -6,7 +6,8 @@
  * back, marks the record, and starts the agent, which tells.
  *
  *   - The agent dies with its parent (PR_SET_PDEATHSIG); the services live on and are adopted.
- *   - SIGTERM and SIGINT are passed on; the parent ends when the agent has ended.
+ *   - SIGTERM and SIGINT are passed on, to an agent that can hear them: if there is none, one is
+ * started to stop the services in order. The parent ends when the agent has ended.
  *   - An agent that ends with an error before it ever ran (a configuration that is off, a folder in
  * use) ends the parent with the same code, unless a dead-man record is armed.
  */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "common/base/str.h"
@@ -42,10 +43,22 @@ static pid_t holder_of(const char *folder)
     return (pid_t)pid;
 }
 
+/* Within wait_ms; a zombie has ended. */
+static bool has_ended(pid_t pid, int wait_ms)
+{
+    int fd = pidfd_open(pid, 0);
+    if (fd < 0)
+        return errno == ESRCH;
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    bool ended = poll(&end, 1, wait_ms) > 0;
+    (void)close(fd);
+    return ended;
+}
+
 static bool is_dying(const char *folder)
 {
     pid_t pid = holder_of(folder);
-    return pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
+    return pid > 0 && has_ended(pid, 0);
 }
 
 static enum err_code try_lock(const char *folder, int *ret_fd, struct err *err)
@@ -76,7 +89,7 @@ enum err_code folder_lock_wrest(const char *folder, int *ret_fd, struct err *err
     if (code != ERR_CONFLICT)
         return code;
     pid_t pid = holder_of(folder);
-    if (pid > 0)
-        (void)kill(pid, SIGKILL);
+    if (pid > 0 && kill(pid, SIGKILL) == 0)
+        (void)has_ended(pid, WAIT_MS);
     return folder_lock_take(folder, ret_fd, err);
 }
