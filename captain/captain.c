@@ -410,17 +410,48 @@ static enum err_code open_log(struct serve *serve, struct err *err)
 
 static void hear_event(void *arg, uint32_t device, const struct event *event)
 {
-    rollouts_event(arg, device, event);
+    struct captain *captain = arg;
+    rollouts_event(captain->rollouts, device, event);
 }
 
 static void hear_health(void *arg, uint32_t device, const struct health *health)
 {
-    rollouts_health(arg, device, health);
+    struct captain *captain = arg;
+    rollouts_health(captain->rollouts, device, health);
+}
+
+static void hear_telemetry(void *arg, uint32_t device, const struct telemetry *telemetry)
+{
+    struct captain *captain = arg;
+    metrics_telemetry(captain->metrics, device, telemetry);
 }
 
 static void hear_rolled_back(void *arg)
 {
-    rollouts_rolled_back(arg);
+    struct captain *captain = arg;
+    rollouts_rolled_back(captain->rollouts);
+}
+
+static bool live_rollout(void *arg, uint32_t i, struct rollout_handle *ret)
+{
+    return rollouts_live_at(arg, i, ret);
+}
+
+static void measured(void *arg, const char *id, uint32_t metric, enum rollout_sample sample,
+                     double value, int64_t measured_ms)
+{
+    rollouts_metric(arg, id, metric, sample, value, measured_ms);
+}
+
+static enum err_code open_metrics(struct captain *captain, struct err *err)
+{
+    char folder[PATH_MAX + 16];
+    (void)snprintf(folder, sizeof folder, "%s/metric", captain->options.folder);
+    const struct metrics_parts parts = {.loop = captain->loop,
+                                        .rollouts = {live_rollout, measured, captain->rollouts},
+                                        .folder = folder,
+                                        .fetch_helper = captain->options.fetch_helper};
+    return metrics_open(&parts, &captain->metrics, err);
 }
 
 static enum err_code open_rollouts(struct captain *captain, struct err *err)
@@ -428,10 +459,15 @@ static enum err_code open_rollouts(struct captain *captain, struct err *err)
     const struct rollouts_parts parts = {captain->loop,  captain->bus,       captain->db,
                                          captain->fleet, captain->decisions, captain->holder};
     enum err_code code = rollouts_open(&parts, &captain->rollouts, err);
+    if (code == ERR_OK)
+        code = open_metrics(captain, err);
     if (code != ERR_OK)
         return code;
-    const struct ingest_hooks hooks = {hear_event, hear_health, hear_rolled_back,
-                                       captain->rollouts};
+    const struct ingest_hooks hooks = {.event = hear_event,
+                                       .health = hear_health,
+                                       .telemetry = hear_telemetry,
+                                       .rolled_back = hear_rolled_back,
+                                       .arg = captain};
     ingest_watch(captain->ingest, &hooks);
     return ERR_OK;
 }
@@ -491,6 +527,7 @@ static void close_all(struct serve *serve)
     bus_close(captain->bus, CLOSE_FLUSH_MS);
     api_close(captain->api);
     ingest_close(captain->ingest);
+    metrics_close(captain->metrics);
     rollouts_close(captain->rollouts);
     desired_devices_close(captain->desired_devices);
     desired_close(captain->desired);

@@ -13,6 +13,7 @@
 #include "captain/io/artifact.h"
 #include "captain/io/http.h"
 #include "captain/keys.h"
+#include "captain/metrics.h"
 #include "captain/rollouts.h"
 
 struct captain_options {
@@ -23,6 +24,7 @@ struct captain_options {
     const char *listen;     /* of the artifact store; NULL: "127.0.0.1:0" */
     const char *store_url;  /* what devices are told; NULL: http:// and the address listened on */
     const char *tenant;     /* NULL: "default" */
+    const char *fetch_helper; /* path of captain-fetch, for metrics from outside; NULL: there are none */
     int64_t online_ms;      /* a device unheard of for so long is offline; 0: 90 s */
     uint32_t devices_max;   /* 0: 1,000,000 */
     int64_t flush_ms;       /* 0: 1,000 */
@@ -46,6 +48,7 @@ struct captain {
     struct desired_devices *desired_devices;
     struct ingest *ingest;
     struct rollouts *rollouts;
+    struct metrics *metrics;
     struct api *api;
     bool ready; /* it leads the log, and the tables hold all of it */
     enum err_code exit_code;

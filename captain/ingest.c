@@ -262,6 +262,8 @@ static void on_telemetry(void *arg, const struct bus_message *message)
     struct ingest_idle *idle = ingest_idle_at(ingest, device);
     idle->telemetry_ms = now_ms;
     ingest_keep(&idle->telemetry, message->data);
+    if (ingest->hooks.telemetry)
+        ingest->hooks.telemetry(ingest->hooks.arg, device, &telemetry);
 }
 
 /* Events. */

@@ -25,11 +25,12 @@ struct ingest_counts {
 MUST_USE enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db, struct fleet *fleet,
                                    int64_t flush_ms, struct ingest **ret, struct err *err);
 /* Who wants to know what devices said. event: stored for the first time, in the transaction that stores it;
- * health: each message that could be read; rolled_back: that transaction was thrown away, and its events come
+ * health, telemetry: each message that could be read; rolled_back: that transaction was thrown away, and its events come
  * again. Each may be NULL. */
 struct ingest_hooks {
     void (*event)(void *arg, uint32_t device, const struct event *event);
     void (*health)(void *arg, uint32_t device, const struct health *health);
+    void (*telemetry)(void *arg, uint32_t device, const struct telemetry *telemetry);
     void (*rolled_back)(void *arg);
     void *arg;
 };

@@ -92,5 +92,11 @@ MUST_USE enum err_code rollouts_members_now(struct rollouts *rollouts, const cha
                                             const struct policy *policy, uint64_t seed,
                                             struct arena *arena, struct rollout_start *ret,
                                             const uint32_t **ret_devices, struct err *err);
+/* The i-th live one that has begun, in order of their start; false: there are not so many. */
+bool rollouts_live_at(struct rollouts *rollouts, uint32_t i, struct rollout_handle *ret);
+/* A measurement of the policy's metric, by its number there; value counts for SAMPLE_VALUE only. Nothing
+ * happens when the rollout does not live. */
+void rollouts_metric(struct rollouts *rollouts, const char *id, uint32_t metric,
+                     enum rollout_sample sample, double value, int64_t measured_ms);
 /* Freeze, as it stands. */
 bool rollouts_frozen(const struct rollouts *rollouts);

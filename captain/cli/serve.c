@@ -2,6 +2,7 @@
 #include "captain/captain.h"
 #include "captain/cli/command.h"
 #include "captain/cli/context.h"
+#include "captain/cli/dev_proc.h"
 #include "common/log.h"
 
 enum err_code cmd_serve(struct invocation *invocation, struct err *err)
@@ -25,6 +26,8 @@ enum err_code cmd_serve(struct invocation *invocation, struct err *err)
         .listen = flags[FLAG_LISTEN],
         .store_url = flags[FLAG_STORE_URL],
         .tenant = flags[FLAG_TENANT],
+        .fetch_helper = dev_proc_find("captain-fetch", "../agent/captain-fetch", CAPTAIN_LIBEXEC,
+                                      invocation->arena),
     };
     return captain_serve(&options, err);
 }
