@@ -139,6 +139,8 @@ static const struct yaml_field service_fields[] = {
      .example = "1s"},
     {"restart_max", YAML_MS, false, AT(S, service.restart_max_ms), .max = DURATION_MAX_MS,
      .example = "60s"},
+    {"pre_stop", YAML_TEXTS, false, LIST(S, service.pre_stop), .max = 64,
+     .example = "[\"./may-stop\"]"},
 };
 MAP(service_map, "a service", S, service_fields);
 #undef S
