@@ -63,6 +63,8 @@ static const struct api_verb verbs[] = {
     {"freeze", "set", &codec_freeze_request, &codec_freeze_info, api_freeze_get,
      api_freeze_prepare},
     {"freeze", "get", &codec_status_query, &codec_freeze_info, api_freeze_get, NULL},
+    {"site", "windows", &codec_site_change, &codec_site_list, api_site_ls, api_site_prepare},
+    {"site", "ls", &codec_site_change, &codec_site_list, api_site_ls, NULL},
     {"status", "show", &codec_status_query, &codec_status, api_status_show, NULL},
     {"log", "ls", &codec_log_query, &codec_log_list, api_log_ls, NULL},
     {"log", "show", &codec_log_query, &codec_log_info, api_log_show, NULL},

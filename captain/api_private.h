@@ -44,6 +44,7 @@ union api_in {
     struct gate_replay_request gate_replay;
     struct policy_set_request policy_set;
     struct freeze_request freeze;
+    struct site_change site;
     struct device_change device_change;
 };
 union api_out {
@@ -67,6 +68,7 @@ union api_out {
     struct policy_info policy_info;
     struct policy_list policy_list;
     struct freeze_info freeze_info;
+    struct site_list site_list;
     struct why why;
     struct drift_list drift_list;
 };
@@ -158,6 +160,10 @@ enum err_code api_policy_ls(struct api_request *request, union api_out *ret, str
 enum err_code api_freeze_prepare(struct api_request *request, struct arena *arena,
                                  struct decision *ret, struct err *err);
 enum err_code api_freeze_get(struct api_request *request, union api_out *ret, struct err *err);
+/* api_site.c */
+enum err_code api_site_prepare(struct api_request *request, struct arena *arena,
+                               struct decision *ret, struct err *err);
+enum err_code api_site_ls(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
 enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */

@@ -132,6 +132,7 @@ static const struct {
     {"fleet.frozen", projection_freeze},
     {"fleet.thawed", projection_freeze},
     {"device.set", projection_device_set},
+    {"site.windows", projection_site},
 };
 
 enum err_code projection_apply(struct db *db, struct artifacts *artifacts,

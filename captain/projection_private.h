@@ -27,3 +27,4 @@ enum err_code projection_rollout_device(struct projection *projection, struct er
 enum err_code projection_policy(struct projection *projection, struct err *err);
 enum err_code projection_freeze(struct projection *projection, struct err *err);
 enum err_code projection_device_set(struct projection *projection, struct err *err);
+enum err_code projection_site(struct projection *projection, struct err *err);

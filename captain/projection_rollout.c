@@ -229,3 +229,10 @@ enum err_code projection_device_set(struct projection *p, struct err *err)
         return code;
     return store_device_set_put(p->db, set.device, p->entry->body, p->entry->seq, err);
 }
+
+enum err_code projection_site(struct projection *p, struct err *err)
+{
+    struct site_windows site;
+    enum err_code code = codec_decode(&codec_site_windows, p->entry->body, &p->arena, &site, err);
+    return code ? code : store_site_set(p->db, &site, p->entry->actor, p->entry->time_ms, err);
+}

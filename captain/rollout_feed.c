@@ -218,6 +218,7 @@ static void on_sweep(void *arg)
         for (uint32_t m = 0; rollouts_is_live(live) && m < live->members_stepped; m++)
             sweep_member(live, m, now_ms);
     }
+    rollouts_tell_windows(r, false);
     rollouts_sweep_arm(r);
 }
 

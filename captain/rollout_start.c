@@ -371,6 +371,8 @@ static enum err_code begin(struct rollouts_live *live, struct policy *policy, st
     carry_leases(live, (struct rollout_join *)(uintptr_t)input.u.start.members, devices,
                  input.u.start.members_len);
     rollouts_push(live, &input, &names, NULL);
+    if (live->begun)
+        rollouts_begin_windows(live);
     if (!rollouts_frozen(r))
         return ERR_OK;
     struct rollout_input freeze = {.kind = ROLLOUT_IN_FREEZE};

@@ -216,6 +216,8 @@ void rollouts_committed(struct rollouts *r, const struct log_entry *entry)
         take_stored(r);
     else if (str_equal(entry->kind, "rollout.moved"))
         take_moved(r, entry);
+    else if (str_equal(entry->kind, "site.windows"))
+        rollouts_tell_windows(r, true);
 }
 
 void rollouts_connected(struct rollouts *r)
@@ -223,6 +225,7 @@ void rollouts_connected(struct rollouts *r)
     r->ready = true;
     r->contact_ms = clock_unix_ms();
     take_stored(r);
+    rollouts_tell_windows(r, true);
     rollouts_sweep_arm(r);
 }
 

@@ -57,6 +57,7 @@ struct rollouts_live {
     struct rollout_stratum *strata;
     uint32_t strata_len;
     struct lease_window **windows; /* of each site, owned */
+    int64_t windows_until_ms;      /* told so far ahead; 0: not yet */
     struct loop_timer tick, tell;
     int64_t told_ms; /* loop's clock */
     bool changed;
@@ -137,6 +138,12 @@ void rollouts_sweep_arm(struct rollouts *r);
 /* The stratum a device belongs to that joins now. */
 uint16_t rollouts_stratum_of(const struct rollouts_live *live, const char *device,
                              const char *hardware);
+
+/* rollout_windows.c: tells the core the maintenance windows of the sites, when they are new or those told
+ * come to their end. all: of every rollout, again. */
+void rollouts_tell_windows(struct rollouts *r, bool all);
+/* Of one that begins: inputs after its start. */
+void rollouts_begin_windows(struct rollouts_live *live);
 
 /* rollout_lease.c */
 void rollouts_on_lease(void *arg, const struct bus_message *message);

@@ -136,3 +136,7 @@ extern const struct codec_type codec_why;
 extern const struct codec_type codec_drift_info;
 extern const struct codec_type codec_drift_list;
 extern const struct codec_type codec_device_change;
+extern const struct codec_type codec_site_windows;
+extern const struct codec_type codec_site_change;
+extern const struct codec_type codec_site_info;
+extern const struct codec_type codec_site_list;

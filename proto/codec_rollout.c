@@ -445,3 +445,35 @@ static const struct codec_row device_change_rows[] = {
 };
 #undef S
 CODEC_TYPE(device_change, device_change, 16 << 10);
+
+#define S struct site_windows
+static const struct codec_row site_windows_rows[] = {
+    NEED(site, TOKEN_MAX, TOKEN),
+    TEXT(windows, CAUSE_MAX, LINE),
+};
+#undef S
+CODEC_TYPE(site_windows, site_windows, 4096);
+
+#define S struct site_change
+static const struct codec_row site_change_rows[] = {
+    TEXT(site, TOKEN_MAX, TOKEN),
+    TEXT(windows, CAUSE_MAX, LINE),
+    TEXT(reason, REASON_MAX, TEXT),
+};
+#undef S
+CODEC_TYPE(site_change, site_change, 16 << 10);
+
+#define S struct site_info
+static const struct codec_row site_info_rows[] = {
+    NEED(site, TOKEN_MAX, TOKEN),  TEXT(windows, CAUSE_MAX, LINE), I64(since_ms, 0, INT64_MAX),
+    TEXT(set_by, ACTOR_MAX, LINE), I64(opens_ms, 0, INT64_MAX),    I64(closes_ms, 0, INT64_MAX),
+};
+#undef S
+CODEC_TYPE(site_info, site_info, 4096);
+
+#define S struct site_list
+static const struct codec_row site_list_rows[] = {
+    SUBS(sites, site_info, 0, LIST_MAX),
+};
+#undef S
+CODEC_TYPE(site_list, site_list, API_MAX_BYTES);

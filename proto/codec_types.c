@@ -110,5 +110,9 @@ const struct codec_type *const codec_types[] = {
     &codec_drift_info,
     &codec_drift_list,
     &codec_device_change,
+    &codec_site_windows,
+    &codec_site_change,
+    &codec_site_info,
+    &codec_site_list,
 };
 const size_t codec_types_len = ARRAY_LEN(codec_types);

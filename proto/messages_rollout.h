@@ -366,3 +366,28 @@ struct device_change {
     size_t labels_len;
     const char *reason;
 };
+struct site_windows {
+    struct codec_head head;
+    const char *site;
+    const char *windows;
+};
+struct site_change {
+    struct codec_head head;
+    const char *site;
+    const char *windows;
+    const char *reason;
+};
+struct site_info {
+    struct codec_head head;
+    const char *site;
+    const char *windows;
+    int64_t since_ms;
+    const char *set_by;
+    int64_t opens_ms;
+    int64_t closes_ms;
+};
+struct site_list {
+    struct codec_head head;
+    const struct site_info *sites;
+    size_t sites_len;
+};

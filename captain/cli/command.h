@@ -55,6 +55,7 @@ enum flag_id {
     FLAG_AT,
     FLAG_LIVE,
     FLAG_ALL,
+    FLAG_SCENARIO,
     FLAG_COUNT,
 };
 _Static_assert(FLAG_COUNT <= 64, "a command's flags are a mask of 64 bits");
@@ -140,6 +141,8 @@ enum err_code cmd_policy_set(struct invocation *invocation, struct err *err);
 enum err_code cmd_policy_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_freeze(struct invocation *invocation, struct err *err);
 enum err_code cmd_freeze_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_site_windows(struct invocation *invocation, struct err *err);
+enum err_code cmd_site_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_thaw(struct invocation *invocation, struct err *err);
 enum err_code cmd_why(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_drift(struct invocation *invocation, struct err *err);

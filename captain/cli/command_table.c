@@ -45,6 +45,9 @@ const struct flag command_flags[FLAG_COUNT] = {
     [FLAG_AT] = {"at", 0, "INPUT", "only up to this input"},
     [FLAG_LIVE] = {"live", 0, NULL, "only those that are under way"},
     [FLAG_ALL] = {"all", 0, NULL, "every device that waits for it"},
+    [FLAG_SCENARIO] = {"scenario", 0, "NAME",
+                       "what is bad: one-site, unhealthy, never-starts, crashes, hangs, "
+                       "cuts-network, kills-agent"},
 };
 
 #define F(name) FLAG_BIT(FLAG_##name)
@@ -52,7 +55,7 @@ const struct flag command_flags[FLAG_COUNT] = {
 const struct command commands[] = {
     {"status", NULL, "", "the fleet at a glance", 0, 0, 0, cmd_status},
     {"dev", NULL, "", "a whole fleet on this machine, to try",
-     F(AGENTS) | F(CHECK) | F(STATE_DIR) | F(KEEP), 0, 0, cmd_dev},
+     F(AGENTS) | F(CHECK) | F(STATE_DIR) | F(KEEP) | F(SCENARIO), 0, 0, cmd_dev},
     {"serve", NULL, "", "run captain",
      F(DATA) | F(LISTEN) | F(STORE_URL) | F(TENANT) | F(LOG_LEVEL), 0, 0, cmd_serve},
     {"release", "create", "", "pack, sign and store a release",
@@ -106,6 +109,9 @@ const struct command commands[] = {
     {"freeze", NULL, "", "roll out nothing new; going back stays allowed", F(REASON), 0, 0,
      cmd_freeze},
     {"thaw", NULL, "", "end a freeze", F(REASON), 0, 0, cmd_thaw},
+    {"site", "windows", "SITE WINDOWS|none", "when a site may be changed, in its own time zone",
+     F(REASON), 2, 2, cmd_site_windows},
+    {"site", "ls", "", "list maintenance windows of sites", 0, 0, 0, cmd_site_ls},
     {"why", NULL, "[SITE/]DEVICE", "why a device does not run what it should", 0, 1, 1, cmd_why},
     {"device", "ls", "", "list devices", F(SITE) | F(APP) | F(STATE) | F(LIMIT) | F(AFTER), 0, 0,
      cmd_device_ls},

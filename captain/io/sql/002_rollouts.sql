@@ -67,4 +67,11 @@ CREATE TABLE device_set (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX device_set_unsent ON device_set (device) WHERE unsent = 1;
 
+CREATE TABLE site (
+    site     TEXT PRIMARY KEY,
+    windows  TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    set_by   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO setting (name, value) VALUES ('frozen', 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rollouts, their stored inputs, policies of channels, the freeze, labels and pins of devices.
+ * Rollouts, their stored inputs, policies of channels, windows of sites, labels and pins of devices.
  */
 #pragma once
 
@@ -109,3 +109,10 @@ MUST_USE enum err_code store_device_set_stale(struct db *db, int64_t before_ms, 
                                               struct err *err);
 /* The stream may have lost them all. */
 MUST_USE enum err_code store_device_set_unsent(struct db *db, struct err *err);
+
+/* Empty windows take the site's away. */
+MUST_USE enum err_code store_site_set(struct db *db, const struct site_windows *site,
+                                      const char *set_by, int64_t now_ms, struct err *err);
+/* Those with windows, by name. */
+MUST_USE enum err_code store_site_list(struct db *db, struct arena *arena, struct site_info **ret,
+                                       size_t *ret_len, struct err *err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/captain/rollouts_world.h"
 
+#include <time.h>
+
 enum { DEVICES = 20 };
 
 static int set_up(void **state)
@@ -161,6 +163,79 @@ static void test_rollouts__one_that_comes_late_goes_through_the_same_gates(void 
     assert_int_equal(check_history(w, w->rollout), ROLLOUT_SUCCEEDED);
 }
 
+/* Three days ahead, in the words of a window. */
+static void set_windows(struct world *w, const char *site, bool closed)
+{
+    static const char *const days[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
+    const time_t later = time(NULL) + 3 * 24 * 3600;
+    struct tm tm;
+    char text[64] = "";
+    struct site_list list;
+    assert_non_null(gmtime_r(&later, &tm));
+    if (closed)
+        (void)snprintf(text, sizeof text, "%s 01:00-02:00 UTC", days[tm.tm_wday]);
+    const struct site_change change = {.site = site, .windows = text, .reason = "test"};
+    ask_ok(w, "site.windows", &codec_site_change, &change, &codec_site_list, &list);
+    assert_int_equal(list.sites_len, closed);
+    if (closed)
+        assert_true(list.sites[0].opens_ms > clock_unix_ms());
+}
+
+static unsigned switched_at(const struct world *w, unsigned site)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < w->sims_len; i++)
+        count += w->sims[i].site == site && w->sims[i].switched > 0;
+    return count;
+}
+
+static bool site_zero_has_changed(struct world *w)
+{
+    return switched_at(w, 0) > 0;
+}
+
+static void test_rollouts__a_site_outside_its_window_is_left_alone(void **state)
+{
+    struct world *w = *state;
+    set_windows(w, "site1", true);
+    start_rollout(w, "hello@1.1", POLICY);
+    assert_true(turn_until(w, site_zero_has_changed, WAIT_MS));
+    (void)turn_until(w, never, 800);
+    assert_int_equal(switched_at(w, 1), 0);
+    assert_int_equal(captain_end(w, SIGKILL), SIGKILL); /* and it is remembered */
+    captain_start(w);
+    wait_ready(w);
+    (void)turn_until(w, never, 800);
+    assert_int_equal(switched_at(w, 1), 0);
+    set_windows(w, "site1", false);
+    await_state(w, w->rollout, "succeeded");
+    assert_int_equal(running(w, w->two), DEVICES);
+    assert_int_equal(captain_end(w, SIGTERM), 0);
+    assert_int_equal(check_history(w, w->rollout), ROLLOUT_SUCCEEDED);
+}
+
+static void freeze(struct world *w, bool on)
+{
+    const struct freeze_request request = {.on = on, .reason = "test"};
+    struct freeze_info info;
+    ask_ok(w, "freeze.set", &codec_freeze_request, &request, &codec_freeze_info, &info);
+    assert_int_equal(info.on, on);
+}
+
+static void test_rollouts__nothing_changes_while_the_fleet_is_frozen(void **state)
+{
+    struct world *w = *state;
+    freeze(w, true);
+    start_rollout(w, "hello@1.1", POLICY);
+    (void)turn_until(w, never, 1000);
+    assert_int_equal(exposed(w), 0);
+    freeze(w, false);
+    await_state(w, w->rollout, "succeeded");
+    assert_int_equal(running(w, w->two), DEVICES);
+    assert_int_equal(captain_end(w, SIGTERM), 0);
+    assert_int_equal(check_history(w, w->rollout), ROLLOUT_SUCCEEDED);
+}
+
 static void purge(struct world *w, const char *stream)
 {
     char subject[64];
@@ -275,6 +350,8 @@ int main(int argc, char **argv)
         ROLLOUTS_TEST(an_excluded_device_stays_where_it_is),
         ROLLOUTS_TEST(a_supersede_in_mid_canary_keeps_every_cap),
         ROLLOUTS_TEST(one_that_comes_late_goes_through_the_same_gates),
+        ROLLOUTS_TEST(a_site_outside_its_window_is_left_alone),
+        ROLLOUTS_TEST(nothing_changes_while_the_fleet_is_frozen),
         ROLLOUTS_TEST(streams_deleted_in_mid_wave_change_nothing),
         ROLLOUTS_TEST(captain_killed_at_random_ends_the_same),
         ROLLOUTS_TEST(captain_killed_at_random_still_goes_back),

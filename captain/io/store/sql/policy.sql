@@ -41,3 +41,14 @@ UPDATE device_set SET unsent = 1 WHERE desired IS NOT NULL
 -- name: device_set_list_stale
 SELECT device, body, decision, generation, issued_ms, desired, unsent
 FROM device_set WHERE issued_ms < ?1 ORDER BY device LIMIT 512
+
+-- name: site_set
+INSERT INTO site (site, windows, since_ms, set_by) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (site) DO UPDATE SET
+    windows = excluded.windows, since_ms = excluded.since_ms, set_by = excluded.set_by
+
+-- name: site_clear
+DELETE FROM site WHERE site = ?1
+
+-- name: site_list
+SELECT site, windows, since_ms, set_by FROM site ORDER BY site
