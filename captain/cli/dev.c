@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * captain dev: the story. A server, captain, agents; a first release, a second one; and proof by
- * HTTP that every device serves it.
+ * captain dev: the story. A server, captain, agents; a first release everywhere; a second one in
+ * waves, and proof by HTTP that every device serves it; then a bad one, and proof that the canary
+ * stopped it.
  */
 #include "captain/cli/dev.h"
 
@@ -56,7 +57,8 @@ static enum err_code create_release(struct dev *dev, struct dev_move *move, stru
     int64_t start_ms = clock_mono_ms();
     (void)snprintf(key, sizeof key, "%s/captain/keys/release.key", dev->dir);
     dev->step = arena_printf(dev->arena, "creating hello@%s", move->version);
-    if (dev_write_release(dev, move->version, &yaml, err) ||
+    const bool is_bad = dev->bad.version && str_equal(dev->bad.version, move->version);
+    if (dev_write_release(dev, move->version, is_bad ? dev->scenario->script : "", &yaml, err) ||
         dev_run(dev, (const char *const[]){"release", "create", "-f", yaml, "--key", key, NULL},
                 err))
         return err->code;
@@ -81,8 +83,9 @@ static enum err_code set_channel(struct dev *dev, struct dev_move *move, struct 
     dev_say(dev, "every device serves %s, the first after %lld ms, the last %lld ms", release,
             (long long)move->first_ms, (long long)move->last_ms);
     dev->step = arena_printf(dev->arena, "waiting for every device to confirm %s", release);
-    if (dev_wait_healthy(dev, move, order_ms, err))
+    if (dev_wait_healthy(dev, move->version, err))
         return err->code;
+    move->healthy_ms = clock_mono_ms() - order_ms;
     dev_say(dev, "every device has confirmed %s after %lld ms", release,
             (long long)move->healthy_ms);
     return ERR_OK;
@@ -102,15 +105,112 @@ static enum err_code start_all(struct dev *dev, struct err *err)
     return ERR_OK;
 }
 
+/* The good one: in waves, to its end. */
+static enum err_code roll_out_good(struct dev *dev, struct dev_move *move, struct err *err)
+{
+    char content[64];
+    int64_t order_ms = clock_mono_ms();
+    dev_content(move->version, content);
+    dev_watch_begin(dev, content);
+    enum err_code code = dev_roll_out(dev, move->version, 1, err);
+    move->healthy_ms = clock_mono_ms() - order_ms;
+    if (code == ERR_OK)
+        code = dev_watch_times(dev, move, order_ms, err);
+    dev_watch_end(dev);
+    if (code)
+        return code;
+    const struct rollout_info *info = dev_rollout_info(dev);
+    move->waves = dev->follow.waves_seen;
+    if (!info->outcome_good)
+        return err_set(err, ERR_FAILED, "the rollout of hello@%s is %s: it should have succeeded",
+                       move->version, info->state);
+    dev_say(dev, "every device serves hello@%s, the first after %.1f s, the last after %.1f s",
+            move->version, (double)move->first_ms / 1000, (double)move->last_ms / 1000);
+    return ERR_OK;
+}
+
+static void take_bad(struct dev *dev, const struct rollout_info *info)
+{
+    struct dev_bad *bad = &dev->bad;
+    bad->exposed = info->exposed;
+    bad->canaries = info->waves_len ? info->waves[0].devices : 0;
+    (void)snprintf(bad->state, sizeof bad->state, "%s", info->state);
+    if (info->gate) {
+        (void)snprintf(bad->gate, sizeof bad->gate, "%s", info->gate->gate);
+        (void)snprintf(bad->sentence, sizeof bad->sentence, "%s", info->gate->sentence);
+    }
+    for (uint32_t i = 0; i < dev->agents_len; i++)
+        bad->served += dev->agents[i].ran_bad;
+}
+
+static bool is_stopped_rightly(const struct dev *dev, const struct rollout_info *info)
+{
+    const char *const *gates = dev->scenario->gates;
+    if (!str_equal(info->state, "aborted") || !info->gate)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(dev->scenario->gates) && gates[i]; i++)
+        if (str_equal(info->gate->gate, gates[i]))
+            return true;
+    return false;
+}
+
+static enum err_code judge_bad(struct dev *dev, struct err *err)
+{
+    const struct dev_bad *bad = &dev->bad;
+    if (!is_stopped_rightly(dev, dev_rollout_info(dev)))
+        return err_set(err, ERR_FAILED,
+                       "the rollout of hello@%s is %s by gate %s (%s): it should have been aborted "
+                       "by gate %s",
+                       bad->version, bad->state, bad->gate, bad->sentence, dev->scenario->gates[0]);
+    if (bad->exposed > bad->canaries || bad->served > bad->canaries)
+        return err_set(err, ERR_FAILED, "%u devices had hello@%s and %u served it: more than %u",
+                       bad->exposed, bad->version, bad->served, bad->canaries);
+    if (dev->scenario->serves && bad->served == 0)
+        return err_set(err, ERR_FAILED, "no device was seen to serve hello@%s", bad->version);
+    return ERR_OK;
+}
+
+/* The bad one: the canary's gate fails and the fleet goes back by itself. */
+static enum err_code roll_out_bad(struct dev *dev, const char *back_to, struct err *err)
+{
+    char content[64], before[64];
+    int64_t order_ms = clock_mono_ms();
+    dev_content(dev->bad.version, content);
+    dev_content(back_to, before);
+    dev->suspect = content;
+    dev_watch_begin(dev, before);
+    enum err_code code = dev_roll_out(dev, dev->bad.version, dev->scenario->canaries, err);
+    dev_watch_end(dev);
+    if (code)
+        return code;
+    take_bad(dev, dev_rollout_info(dev));
+    dev->step =
+        arena_printf(dev->arena, "waiting for every device to be back on hello@%s", back_to);
+    struct dev_move back = {.version = back_to};
+    if (judge_bad(dev, err) || dev_wait_serving(dev, &back, order_ms, err) ||
+        dev_wait_healthy(dev, back_to, err))
+        return err->code;
+    dev->bad.ended_ms = clock_mono_ms() - order_ms;
+    dev_say(dev, "every device serves hello@%s again; %u of %u ever had hello@%s", back_to,
+            dev->bad.exposed, dev->agents_len, dev->bad.version);
+    return ERR_OK;
+}
+
 static enum err_code run_scenario(struct dev *dev, struct err *err)
 {
-    (void)snprintf(dev->moves[0].version, sizeof dev->moves[0].version, "1.0");
-    (void)snprintf(dev->moves[1].version, sizeof dev->moves[1].version, "1.1");
-    if (start_all(dev, err) || create_release(dev, &dev->moves[0], err) ||
-        set_channel(dev, &dev->moves[0], err) || dev_show_fleet(dev, "The fleet before:", err) ||
-        create_release(dev, &dev->moves[1], err) || set_channel(dev, &dev->moves[1], err))
+    struct dev_move *first = &dev->moves[0], *second = &dev->moves[1];
+    struct dev_move bad = {.version = "1.2"};
+    first->version = "1.0";
+    second->version = "1.1";
+    if (start_all(dev, err) || create_release(dev, first, err) || set_channel(dev, first, err) ||
+        dev_show_fleet(dev, "The fleet before:", err) || create_release(dev, second, err) ||
+        roll_out_good(dev, second, err) || dev_show_fleet(dev, "The fleet after:", err))
         return err->code;
-    return dev_show_fleet(dev, "The fleet after:", err);
+    dev->bad.version = bad.version;
+    dev_say(dev, "now a bad one, hello@%s: %s", bad.version, dev->scenario->what);
+    if (create_release(dev, &bad, err) || roll_out_bad(dev, second->version, err))
+        return err->code;
+    return dev_show_fleet(dev, "The fleet, back:", err);
 }
 
 static bool never(struct dev *dev)
@@ -142,6 +242,7 @@ static enum err_code run(struct dev *dev, struct err *err)
 {
     struct invocation *invocation = dev->invocation;
     if (number_flag(invocation, FLAG_AGENTS, DEV_AGENTS_MAX, &dev->agents_len, err) ||
+        dev_scenario_find(invocation->flags[FLAG_SCENARIO], &dev->scenario, err) ||
         dev_find_programs(dev, err) || dev_make_folder(dev, err) || dev_proc_adopt_orphans(err) ||
         loop_open(&dev->loop, err))
         return err->code;

@@ -72,10 +72,13 @@ enum err_code dev_write_agent(struct dev *dev, struct dev_agent *agent, const ch
         return err->code;
     (void)snprintf(port, sizeof port, "%u", (unsigned)agent->port);
     json_t *json = json_pack(
-        "{s:s, s:s, s:{s:s}, s:s, s:s, s:{s:{s:s, s:{s:s}}}, s:{s:s}, s:{s:s, s:s, s:s}}", "device",
-        agent->device, "site", "dev", "nats", "url", dev->nats_url, "root", root, "folder", folder,
-        "apps", "hello", "channel", "stable", "env", "PORT", port, "fetch", "helper",
-        dev->fetch_bin, "intervals", "health", "1s", "telemetry", "2s", "refresh", "10s");
+        "{s:s, s:s, s:{s:s}, s:s, s:s, s:{s:{s:s, s:{s:s, s:s, s:s}}}, s:{s:s}, s:{s:s, s:s, s:s, "
+        "s:s, s:s}}",
+        "device", agent->device, "site", agent->site, "nats", "url",
+        agent->net ? dev_net_url(agent->net) : dev->nats_url, "root", root, "folder", folder,
+        "apps", "hello", "channel", "stable", "env", "PORT", port, "AGENT", path, "CUT", agent->cut,
+        "fetch", "helper", dev->fetch_bin, "intervals", "health", "1s", "telemetry", "1s",
+        "refresh", "10s", "reconnect_first", "1s", "reconnect_max", "1s");
     *ret_path = path;
     return write_json(path, json, err);
 }
@@ -85,14 +88,20 @@ void dev_content(const char *version, char ret[static 64])
     (void)snprintf(ret, 64, "hello from version %s", version);
 }
 
-static enum err_code write_text(const char *folder, const char *name, struct bytes text,
-                                struct err *err)
+static enum err_code write_mode(const char *folder, const char *name, struct bytes text,
+                                mode_t mode, struct err *err)
 {
     char path[PATH_MAX + 128];
     int len = snprintf(path, sizeof path, "%s/%s", folder, name);
     if (len < 0 || (size_t)len >= sizeof path)
         return err_set(err, ERR_USAGE, "the path %.64s... is too long", folder);
-    return file_replace(path, text, 0644, err);
+    return file_replace(path, text, mode, err);
+}
+
+static enum err_code write_text(const char *folder, const char *name, struct bytes text,
+                                struct err *err)
+{
+    return write_mode(folder, name, text, 0644, err);
 }
 
 /* Something to transfer that cannot be compressed, new in each version. */
@@ -103,14 +112,29 @@ static enum err_code write_asset(const char *www, struct err *err)
     return write_text(www, "asset.bin", bytes_of(asset, ASSET_BYTES), err);
 }
 
+/* The health endpoint: 500 while the service is sick. The marker lies with the app's data. */
+static const char health_cgi[] =
+    "#!/bin/sh\n"
+    "if [ -e \"$CAPTAIN_STATE/sick-$CAPTAIN_VERSION\" ]; then\n"
+    "    printf 'Status: 500 Internal Server Error\\r\\n\\r\\nsick\\n'\n"
+    "else\n"
+    "    printf 'Content-Type: text/plain\\r\\n\\r\\nok\\n'\n"
+    "fi\n";
+
+/* What a scenario adds comes before the server takes the place of the shell. */
+static const char serve_sh[] = "rm -f \"$CAPTAIN_STATE/sick-$CAPTAIN_VERSION\" \"$CUT\"\n"
+                               "%s"
+                               "exec busybox httpd -f -p \"127.0.0.1:$PORT\" -h www\n";
+
 static enum err_code write_www(const char *www, const char *version, struct err *err)
 {
-    char page[64 + 1];
+    char page[64 + 1], cgi[PATH_MAX + 80];
     dev_content(version, page);
     strncat(page, "\n", sizeof page - strlen(page) - 1);
-    if (file_make_dirs(www, 0755, err) ||
+    (void)snprintf(cgi, sizeof cgi, "%s/cgi-bin", www);
+    if (file_make_dirs(cgi, 0755, err) ||
         write_text(www, "index.html", bytes_of(page, strlen(page)), err) ||
-        write_text(www, "health", bytes_of("ok\n", 3), err))
+        write_mode(cgi, "health", bytes_of(health_cgi, strlen(health_cgi)), 0755, err))
         return err->code;
     return write_asset(www, err);
 }
@@ -122,20 +146,22 @@ static const char release_yaml[] =
     "  - {repository: \"https://example.org/hello.git\", commit: %s}\n"
     "artifacts:\n"
     "  - {path: www, to: www}\n"
+    "  - {path: serve.sh, to: serve.sh}\n"
     "services:\n"
     "  - name: web\n"
-    "    command: [busybox, httpd, -f, -p, \"127.0.0.1:${PORT}\", -h, www]\n"
-    "    stop_timeout: 2s\n"
+    "    command: [busybox, sh, serve.sh]\n"
+    "    stop_timeout: 1s\n"
     "    restart_min: 200ms\n"
+    "    restart_max: 1s\n"
     "checks:\n"
-    "  - {name: alive, kind: process, service: web, interval: 500ms}\n"
-    "  - {name: health, kind: http, url: \"http://127.0.0.1:${PORT}/health\", expect_body: ok, "
-    "interval: 500ms}\n"
-    "  - {name: port, kind: tcp, address: \"127.0.0.1:${PORT}\", interval: 500ms}\n"
+    "  - {name: alive, kind: process, service: web, interval: 250ms}\n"
+    "  - {name: health, kind: http, url: \"http://127.0.0.1:${PORT}/cgi-bin/health\", expect_body: "
+    "ok, "
+    "interval: 500ms, timeout: 1s}\n"
     "confirm: 2s\n";
 
-enum err_code dev_write_release(struct dev *dev, const char *version, const char **ret_yaml,
-                                struct err *err)
+enum err_code dev_write_release(struct dev *dev, const char *version, const char *script,
+                                const char **ret_yaml, struct err *err)
 {
     char www[PATH_MAX + 64];
     char commit[2 * DIGEST_BYTES + 1];
@@ -146,10 +172,12 @@ enum err_code dev_write_release(struct dev *dev, const char *version, const char
                digest); /* there is no repository: any 40 digits do */
     str_hex(bytes_of(digest, COMMIT_BYTES), commit);
     const char *text = arena_printf(dev->arena, release_yaml, version, commit);
-    if (!folder || !path || !text)
+    const char *serve = arena_printf(dev->arena, serve_sh, script);
+    if (!folder || !path || !text || !serve)
         return err_set(err, ERR_SIZE, "the folder's path is too long");
     (void)snprintf(www, sizeof www, "%s/www", folder);
     if (write_www(www, version, err) ||
+        write_text(folder, "serve.sh", bytes_of(serve, strlen(serve)), err) ||
         write_text(folder, "release.yaml", bytes_of(text, strlen(text)), err))
         return err->code;
     *ret_yaml = path;

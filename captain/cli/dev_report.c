@@ -36,7 +36,7 @@ void dev_warn(void)
 
 enum err_code dev_show_fleet(struct dev *dev, const char *title, struct err *err)
 {
-    struct device_query query = {.limit = DEV_AGENTS_MAX, .site = "dev"};
+    struct device_query query = {.limit = DEV_AGENTS_MAX};
     struct device_list list;
     if (output_is_json())
         return ERR_OK;
@@ -82,6 +82,16 @@ static json_t *move_json(const struct dev_move *move)
                      "allHealthyMs", (json_int_t)move->healthy_ms);
 }
 
+static json_t *bad_json(const struct dev *dev)
+{
+    const struct dev_bad *bad = &dev->bad;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "release", bad->version,
+                     "scenario", dev->scenario->name, "state", bad->state, "gate", bad->gate, "why",
+                     bad->sentence, "canaries", (json_int_t)bad->canaries, "exposed",
+                     (json_int_t)bad->exposed, "served", (json_int_t)bad->served, "backMs",
+                     (json_int_t)bad->ended_ms);
+}
+
 static json_t *agents_json(const struct dev *dev)
 {
     json_t *list = json_array();
@@ -105,10 +115,10 @@ static void print_json(json_t *json)
 
 static void show_json(struct dev *dev)
 {
-    json_t *json = json_pack("{s:b, s:I, s:s, s:[o, o], s:I, s:I, s:o}", "ok", 1, "tookMs",
+    json_t *json = json_pack("{s:b, s:I, s:s, s:[o, o], s:o, s:I, s:I, s:o}", "ok", 1, "tookMs",
                              (json_int_t)(clock_mono_ms() - dev->started_ms), "natsServer",
                              dev->nats_version, "moves", move_json(&dev->moves[0]),
-                             move_json(&dev->moves[1]), "captainAnonymousKib",
+                             move_json(&dev->moves[1]), "bad", bad_json(dev), "captainAnonymousKib",
                              (json_int_t)memory_kib(dev->captain.pid), "agentAnonymousKib",
                              (json_int_t)agents_memory_kib(dev), "devices", agents_json(dev));
     print_json(json);
@@ -130,6 +140,12 @@ static void show_table(struct dev *dev)
         output_table_row(table, cells);
     }
     output_table_end(table);
+    const struct dev_bad *bad = &dev->bad;
+    output_line("\nhello@%s (%s) was stopped by gate %s: %s", bad->version, dev->scenario->name,
+                bad->gate, bad->sentence);
+    output_line("%" PRIu32 " of %" PRIu32 " devices ever had it, the canary's; the fleet was back "
+                "%.1f s after the order.",
+                bad->exposed, dev->agents_len, (double)bad->ended_ms / 1000);
     output_line(
         "\nEvery time is counted from the order. Serving: an HTTP GET gave the new content.");
     output_line("Memory of its own: captain %.1f MiB, one agent %.1f MiB. nats-server %s.",

@@ -29,6 +29,8 @@ static void on_page(void *arg, int status, struct bytes body)
     agent->served[len] = '\0';
     if (agent->served_ms < 0 && str_equal(agent->served, agent->dev->wanted))
         agent->served_ms = clock_mono_ms();
+    if (agent->dev->suspect && str_equal(agent->served, agent->dev->suspect))
+        agent->ran_bad = true;
 }
 
 static void look(void *arg)
@@ -36,7 +38,7 @@ static void look(void *arg)
     struct dev *dev = arg;
     for (uint32_t i = 0; i < dev->agents_len; i++) {
         struct dev_agent *agent = &dev->agents[i];
-        if (agent->asking || agent->served_ms >= 0)
+        if (agent->asking || (agent->served_ms >= 0 && !dev->suspect))
             continue;
         agent->asking = true;
         dev_http_get(dev->loop, agent->port, "/index.html", on_page, agent);
@@ -68,33 +70,60 @@ static void blame(struct dev *dev)
             dev->failed = &dev->agents[i].proc;
 }
 
-enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, int64_t order_ms,
-                               struct err *err)
+void dev_watch_begin(struct dev *dev, const char *content)
 {
-    char content[64];
-    struct err late = {0};
-    dev_content(move->version, content);
     dev->wanted = content;
     for (uint32_t i = 0; i < dev->agents_len; i++)
         dev->agents[i].served_ms = -1;
     look(dev);
-    enum err_code code = dev_wait(dev, all_serve, patience_ms(dev), err);
+}
+
+void dev_watch_end(struct dev *dev)
+{
+    struct err late = {0};
     loop_timer_stop(&dev->tick);
-    if (code == ERR_FAILED)
-        blame(dev);
-    /* Answers under way point to content. */
+    /* Answers under way point to the content. */
     enum err_code rest = dev_wait(dev, none_asks, 2 * DEV_HTTP_TIMEOUT_MS, &late);
     (void)rest; /* each GET ends by its own timeout */
     dev->wanted = NULL;
-    if (code)
-        return code;
+    dev->suspect = NULL;
+}
+
+enum err_code dev_watch_times(struct dev *dev, struct dev_move *move, int64_t order_ms,
+                              struct err *err)
+{
+    enum err_code code = dev_wait(dev, all_serve, patience_ms(dev), err);
+    if (code == ERR_FAILED)
+        blame(dev);
     move->first_ms = INT64_MAX;
-    for (uint32_t i = 0; i < dev->agents_len; i++) {
+    for (uint32_t i = 0; i < dev->agents_len && code == ERR_OK; i++) {
         int64_t took_ms = dev->agents[i].served_ms - order_ms;
         move->first_ms = took_ms < move->first_ms ? took_ms : move->first_ms;
         move->last_ms = took_ms > move->last_ms ? took_ms : move->last_ms;
     }
-    return ERR_OK;
+    return code;
+}
+
+enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, int64_t order_ms,
+                               struct err *err)
+{
+    char content[64];
+    dev_content(move->version, content);
+    dev_watch_begin(dev, content);
+    enum err_code code = dev_watch_times(dev, move, order_ms, err);
+    dev_watch_end(dev);
+    return code;
+}
+
+static bool is_ours(const struct dev *dev, const struct device_info *info)
+{
+    char name[64];
+    for (uint32_t i = 0; i < dev->agents_len; i++) {
+        (void)snprintf(name, sizeof name, "%s/%s", dev->agents[i].site, dev->agents[i].device);
+        if (str_equal(name, info->device))
+            return true;
+    }
+    return false;
 }
 
 /* Asks captain for the fleet and counts; -1 when there is no answer, or one was asked for just now.
@@ -102,7 +131,7 @@ enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, int64_t o
 static int64_t count(struct dev *dev, const char *version)
 {
     struct arena arena DEFER(arena_fini);
-    struct device_query query = {.limit = DEV_AGENTS_MAX, .site = "dev"};
+    struct device_query query = {.limit = DEV_AGENTS_MAX};
     struct device_list list;
     struct err err = {0};
     int64_t found = 0;
@@ -117,7 +146,7 @@ static int64_t count(struct dev *dev, const char *version)
         const struct device_info *info = &list.devices[i];
         bool on_it = info->apps_len > 0 && str_equal(info->apps[0].version, version) &&
                      str_equal(info->apps[0].state, "healthy");
-        found += info->online && (version == NULL || on_it);
+        found += info->online && (version == NULL || on_it) && is_ours(dev, info);
     }
     return found;
 }
@@ -127,14 +156,9 @@ static bool all_online(struct dev *dev)
     return count(dev, NULL) == dev->agents_len;
 }
 
-static bool all_healthy_first(struct dev *dev)
+static bool all_healthy(struct dev *dev)
 {
-    return count(dev, dev->moves[0].version) == dev->agents_len;
-}
-
-static bool all_healthy_second(struct dev *dev)
-{
-    return count(dev, dev->moves[1].version) == dev->agents_len;
+    return count(dev, dev->healthy_on) == dev->agents_len;
 }
 
 enum err_code dev_wait_online(struct dev *dev, struct err *err)
@@ -146,15 +170,11 @@ enum err_code dev_wait_online(struct dev *dev, struct err *err)
     return code;
 }
 
-enum err_code dev_wait_healthy(struct dev *dev, struct dev_move *move, int64_t order_ms,
-                               struct err *err)
+enum err_code dev_wait_healthy(struct dev *dev, const char *version, struct err *err)
 {
-    bool first = move == &dev->moves[0];
-    if (dev_wait(dev, first ? all_healthy_first : all_healthy_second, patience_ms(dev), err)) {
-        if (err->code == ERR_FAILED && !dev->failed)
-            dev->failed = &dev->captain;
-        return err->code;
-    }
-    move->healthy_ms = clock_mono_ms() - order_ms;
-    return ERR_OK;
+    dev->healthy_on = version;
+    enum err_code code = dev_wait(dev, all_healthy, patience_ms(dev), err);
+    if (code == ERR_FAILED && !dev->failed)
+        dev->failed = &dev->captain;
+    return code;
 }

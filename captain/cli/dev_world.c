@@ -219,7 +219,12 @@ static enum err_code start_agent(struct dev *dev, uint32_t i, struct err *err)
     const char *config = NULL;
     char name[sizeof agent->proc.name];
     agent->dev = dev;
+    agent->site = i % 2 == 0 ? "north" : "south";
     agent->served_ms = -1;
+    (void)snprintf(agent->cut, sizeof agent->cut, "%s/agents/d%u.cut", dev->dir, i + 1);
+    if (dev->scenario->cuts_network &&
+        dev_net_open(dev->loop, dev->nats_url, agent->cut, &agent->net, err))
+        return err->code;
     (void)snprintf(agent->device, sizeof agent->device, "d%u", i + 1);
     (void)snprintf(name, sizeof name, "agent-d%u", i + 1);
     if (dev_write_agent(dev, agent, &config, err))
@@ -280,6 +285,8 @@ void dev_end(struct dev *dev)
         client_close(dev->client);
         dev_proc_stop(dev->loop, (struct dev_proc *[]){&dev->command}, 1, STOP_MS);
         stop_agents(dev);
+        for (uint32_t i = 0; i < dev->agents_len; i++)
+            dev_net_close(dev->agents ? dev->agents[i].net : NULL);
         dev_proc_stop(dev->loop, (struct dev_proc *[]){&dev->captain}, 1, STOP_MS);
         dev_proc_stop(dev->loop, (struct dev_proc *[]){&dev->nats}, 1, STOP_MS);
         dev_proc_sweep();
@@ -290,5 +297,6 @@ void dev_end(struct dev *dev)
         output_note("kept: %s", dev->dir);
     else if (dev->dir[0] && file_remove_tree(dev->dir, &err))
         output_note("could not remove %s: %s", dev->dir, err.text);
+    dev_rollout_fini(dev);
     mem_free(dev->agents);
 }
