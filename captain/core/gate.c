@@ -182,6 +182,10 @@ static void soak(const struct policy *policy, const struct gate_snapshot *snapsh
     ret->evidence.threshold = needed;
     if (snapshot->dwelt >= needed)
         return;
+    if (snapshot->n > 0 && decided(snapshot) >= snapshot->n && snapshot->healthy == 0) {
+        put(ret, GATE_HOLD, GATE_NO_DATA); /* nobody is left who could dwell */
+        return;
+    }
     put(ret, GATE_WAIT, GATE_DWELLING);
     if (snapshot->healthy >= needed)
         ret->until_ms = snapshot->quorum_dwelt_ms;

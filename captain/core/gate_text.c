@@ -93,6 +93,8 @@ static int print_compare(const struct gate_result *result, char *ret, size_t siz
 
 static int print_soak(const struct gate_result *result, char *ret, size_t size)
 {
+    if (result->reason == GATE_NO_DATA)
+        return snprintf(ret, size, "none of %u devices is healthy", result->evidence.n);
     return snprintf(ret, size, "%.0f of %.0f devices have been healthy for the whole soak",
                     result->evidence.observed, result->evidence.threshold);
 }

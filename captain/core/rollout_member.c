@@ -25,6 +25,11 @@ bool rollout_is_assigned(const struct rollout_member *m)
     return m->wave != ROLLOUT_WAVE_NONE;
 }
 
+bool rollout_is_stranded(const struct rollout_member *m)
+{
+    return !rollout_is_assigned(m) && m->tries & ROLLOUT_TRIES_STRANDED;
+}
+
 static bool is_to_go_back(const struct rollout_member *m)
 {
     switch ((enum rollout_device)m->device) {

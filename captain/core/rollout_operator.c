@@ -150,18 +150,19 @@ static void retry(struct rollout *r, uint32_t i)
 {
     struct rollout_member *m = &r->members[i];
     const bool quarantined = m->device == ROLLOUT_QUARANTINED;
+    const bool boxed = m->flags & ROLLOUT_F_BOXED || rollout_is_stranded(m);
     if (r->state == ROLLOUT_SUPERSEDED || r->state == ROLLOUT_SUCCEEDED ||
         r->state == ROLLOUT_ABORTED) {
         rollout_refuse(r, ERR_CONFLICT, "the rollout is %s", rollout_state_name(r->state));
         return;
     }
-    if (m->flags & ROLLOUT_F_OUT || !(quarantined || m->flags & ROLLOUT_F_BOXED)) {
+    if (m->flags & ROLLOUT_F_OUT || !(quarantined || boxed)) {
         rollout_refuse(r, ERR_CONFLICT,
                        "the device is neither in the penalty box nor in quarantine");
         return;
     }
     m->tries = 0;
-    if (m->flags & ROLLOUT_F_BOXED)
+    if (boxed)
         rollout_emit(r, &(struct rollout_effect){
                             .kind = ROLLOUT_UNBOXED, .member = i, .u.class = POLICY_CLASS_NONE});
     rollout_set_flags(r, i, 0, ROLLOUT_F_BOXED | ROLLOUT_F_FAILED | ROLLOUT_F_FLAPPED);

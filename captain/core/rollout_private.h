@@ -12,6 +12,7 @@
 enum {
     ROLLOUT_TICK_MS = 100,
     ROLLOUT_WAVE_NONE = 255,
+    ROLLOUT_TRIES_STRANDED = 1 << 15,
     /* Room that one input and the moves after it may need; expiries leave it free. */
     ROLLOUT_EFFECTS_ROOM = 10,
 };
@@ -147,6 +148,8 @@ void rollout_watch(struct rollout *r, uint32_t i);
 void rollout_unwatch(struct rollout *r, uint32_t i);
 void rollout_sync_nth(struct rollout *r);
 bool rollout_is_assigned(const struct rollout_member *m);
+/* Not offered yet, and it would not go to the base from where a superseded rollout had left it. */
+bool rollout_is_stranded(const struct rollout_member *m);
 
 /* rollout_report.c */
 void rollout_ask(struct rollout *r, const struct rollout_input *input);

@@ -4,7 +4,7 @@
  */
 #include "captain/core/rollout_private.h"
 
-enum { TRIES_BITS = 3, TRIES_MASK = 7, CLASS_SHIFT = 12 };
+enum { TRIES_BITS = 3, TRIES_MASK = 7, CLASS_SHIFT = 12, CLASS_MASK = 7 };
 
 static uint32_t tries_of(const struct rollout_member *m, enum policy_class class)
 {
@@ -13,7 +13,7 @@ static uint32_t tries_of(const struct rollout_member *m, enum policy_class class
 
 static void note_class(struct rollout_member *m, enum policy_class class, bool one_more)
 {
-    uint32_t tries = m->tries & ((1u << CLASS_SHIFT) - 1);
+    uint32_t tries = m->tries & (((1u << CLASS_SHIFT) - 1) | ROLLOUT_TRIES_STRANDED);
     if (one_more)
         tries += 1u << (class * TRIES_BITS);
     m->tries = (uint16_t)(tries | (unsigned)class << CLASS_SHIFT);
@@ -21,7 +21,7 @@ static void note_class(struct rollout_member *m, enum policy_class class, bool o
 
 static enum policy_class class_of(const struct rollout_member *m)
 {
-    return (enum policy_class)(m->tries >> CLASS_SHIFT);
+    return (enum policy_class)(m->tries >> CLASS_SHIFT & CLASS_MASK);
 }
 
 static bool is_over(const struct rollout_member *m)
@@ -137,6 +137,8 @@ static enum lease_answer admit_back(const struct rollout *r, const struct rollou
     /* The base does not run there: to try it again and again would only keep the device down. */
     if (m->device == ROLLOUT_QUARANTINED && class_of(m) == POLICY_FAILED)
         return LEASE_BOXED;
+    if (rollout_is_stranded(m))
+        return LEASE_BOXED;
     const bool strays = !rollout_is_assigned(m) || m->flags & ROLLOUT_F_OUT;
     if (rollout_is_backward(r) || (rollout_is_forward(r) && strays))
         return LEASE_GRANTED;
@@ -227,6 +229,31 @@ static enum lease_answer led_answer(const struct rollout *r, uint32_t i, uint32_
     return m->flags & ROLLOUT_F_LEASED && m->attempt == attempt ? LEASE_GRANTED : LEASE_CAP_FLEET;
 }
 
+static void strand(struct rollout *r, uint32_t i)
+{
+    struct rollout_member *m = &r->members[i];
+    if (rollout_is_assigned(m) || rollout_is_stranded(m))
+        return;
+    note_class(m, POLICY_FAILED, false);
+    m->tries |= ROLLOUT_TRIES_STRANDED;
+    emit_class(r, ROLLOUT_BOXED, i, POLICY_FAILED);
+}
+
+/* The attempt before, when nobody has said how it ended: it failed, and its report comes later than
+ * the ask. Left open, a device that cannot go back would try for ever. */
+static void end_unheard(struct rollout *r, uint32_t i, bool rollback)
+{
+    struct rollout_member *m = &r->members[i];
+    const bool was_back = m->flags & ROLLOUT_F_LEASED && m->flags & ROLLOUT_F_BACKWARD;
+    rollout_unlease(r, i);
+    if (m->device == ROLLOUT_APPLYING && !rollback)
+        rollout_fail_member(r, i, POLICY_FAILED);
+    else if (m->device == ROLLOUT_RETURNING && rollback)
+        rollout_quarantine(r, i, POLICY_FAILED);
+    else if (was_back && rollback)
+        strand(r, i);
+}
+
 void rollout_ask(struct rollout *r, const struct rollout_input *input)
 {
     const uint32_t i = input->member;
@@ -242,9 +269,7 @@ void rollout_ask(struct rollout *r, const struct rollout_input *input)
     }
     if (attempt > m->attempt) {
         /* A device has one attempt at a time: asking for the next ends the one before. */
-        rollout_unlease(r, i);
-        if (m->device == ROLLOUT_APPLYING && !rollback)
-            rollout_fail_member(r, i, POLICY_FAILED);
+        end_unheard(r, i, rollback);
     }
     enum lease_answer answer = admit_member(r, i, attempt, rollback);
     if (r->leader) {
@@ -386,6 +411,11 @@ static void take_report(struct rollout *r, uint32_t i, enum rollout_report what,
     }
 }
 
+static bool is_later(const struct rollout_member *m, const struct rollout_input *input)
+{
+    return m->sequence == 0 || (int32_t)(input->u.report.sequence - m->sequence) > 0;
+}
+
 /* Old attempts, repeated or overtaken events, and words of devices that were never offered. */
 static bool is_news(const struct rollout_member *m, const struct rollout_input *input)
 {
@@ -394,17 +424,24 @@ static bool is_news(const struct rollout_member *m, const struct rollout_input *
         return false;
     if (!rollout_is_assigned(m) || m->flags & ROLLOUT_F_DELETED)
         return false;
-    return m->sequence == 0 || (int32_t)(input->u.report.sequence - m->sequence) > 0;
+    return is_later(m, input);
 }
 
-/* One that was never offered goes back from a third release: its last word gives back the lease. */
-static void end_stray(struct rollout *r, const struct rollout_input *input)
+/* One that was never offered goes back from a third release: its last word gives back the lease.
+ * Whatever it says is no news any more when it is told again after the offer. */
+static void hear_stray(struct rollout *r, const struct rollout_input *input)
 {
     const enum rollout_report what = input->u.report.what;
-    const struct rollout_member *m = &r->members[input->member];
+    struct rollout_member *m = &r->members[input->member];
     const bool goes_on = what == ROLLOUT_REPORT_APPLYING || what == ROLLOUT_REPORT_UNHEALTHY;
-    if (!goes_on && m->attempt > 0 && input->u.report.attempt == m->attempt)
-        rollout_unlease(r, input->member);
+    if (!is_later(m, input))
+        return;
+    m->sequence = input->u.report.sequence;
+    if (goes_on || m->attempt == 0 || input->u.report.attempt != m->attempt)
+        return;
+    if (what == ROLLOUT_REPORT_ROLLBACK_FAILED)
+        strand(r, input->member);
+    rollout_unlease(r, input->member);
 }
 
 void rollout_report(struct rollout *r, const struct rollout_input *input)
@@ -413,7 +450,7 @@ void rollout_report(struct rollout *r, const struct rollout_input *input)
     rollout_seen(r, i);
     struct rollout_member *m = &r->members[i];
     if (r->state != ROLLOUT_SUPERSEDED && !rollout_is_assigned(m))
-        end_stray(r, input);
+        hear_stray(r, input);
     if (r->state == ROLLOUT_SUPERSEDED || !is_news(m, input)) {
         r->ignored++;
         return;

@@ -49,19 +49,19 @@ void rollout_view(const struct rollout *r, struct rollout_view *ret)
 void rollout_device_view(const struct rollout *r, uint32_t member, struct rollout_device_view *ret)
 {
     const struct rollout_member *m = &r->members[member];
-    const unsigned class = m->tries >> 12;
+    const unsigned class = m->tries >> 12 & 7;
     memset(ret, 0, sizeof *ret);
     ret->device = m->device;
     ret->wave = rollout_is_assigned(m) ? m->wave : ROLLOUT_NONE;
     ret->in_n = m->flags & ROLLOUT_F_IN_N;
     ret->eligible = m->flags & ROLLOUT_F_ELIGIBLE;
     ret->silent = m->flags & ROLLOUT_F_LOST;
-    ret->boxed = m->flags & ROLLOUT_F_BOXED;
+    ret->boxed = m->flags & ROLLOUT_F_BOXED || rollout_is_stranded(m);
     ret->failed = m->flags & ROLLOUT_F_FAILED;
     ret->excluded = m->flags & ROLLOUT_F_EXCLUDED;
     ret->deleted = m->flags & ROLLOUT_F_DELETED;
     ret->class = class < POLICY_CLASSES && m->tries ? (enum policy_class) class : POLICY_CLASS_NONE;
-    if (ret->failed || m->device == ROLLOUT_QUARANTINED)
+    if (ret->boxed || ret->failed || m->device == ROLLOUT_QUARANTINED)
         ret->class = (enum policy_class) class;
     ret->attempt = m->attempt;
     ret->leased = m->flags & ROLLOUT_F_LEASED;
