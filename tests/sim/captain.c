@@ -151,7 +151,7 @@ static void answer(struct world *world, const struct rollout_effect *effect)
     const bool granted = effect->u.lease.answer == LEASE_GRANTED;
     const int64_t at_ms = granted ? effect->u.lease.until_ms : effect->u.lease.retry_ms;
     if (granted)
-        rules_granted(world, effect->member, effect->u.lease.attempt);
+        rules_granted(world, effect);
     else
         world_say(world, "captain refuses %s a lease: %s", world->devices[effect->member].name,
                   lease_answer_name(effect->u.lease.answer));
@@ -345,8 +345,8 @@ void captain_input(struct world *world, struct rollout_input *input)
     input->now_ms = captain_now_ms(world);
     bool alive = step_stored(world, input);
     while (alive && c->effects.more)
-        alive = step_stored(world, &(struct rollout_input){.kind = ROLLOUT_IN_TICK,
-                                                           .now_ms = input->now_ms});
+        alive = step_stored(
+            world, &(struct rollout_input){.kind = ROLLOUT_IN_TICK, .now_ms = input->now_ms});
     if (!alive)
         return;
     rules_step(world);
@@ -429,8 +429,7 @@ static struct rollout_join join_of(const struct world *world, const struct devic
 static struct rollout_input make_start(const struct world *world, const struct policy *policy,
                                        const char *salt, const struct rollout *superseded)
 {
-    struct rollout_stratum *strata =
-        mem_new((size_t)WORLD_SITES * WORLD_GROUPS, sizeof *strata);
+    struct rollout_stratum *strata = mem_new((size_t)WORLD_SITES * WORLD_GROUPS, sizeof *strata);
     for (uint16_t s = 0; s < WORLD_SITES * WORLD_GROUPS; s++)
         strata[s] = (struct rollout_stratum){s / WORLD_GROUPS, s % WORLD_GROUPS};
     struct rollout_join *members = mem_new(world->devices_len + 1u, sizeof *members);
@@ -462,6 +461,7 @@ void captain_begin(struct world *world, const struct policy *policy, uint8_t tar
         return;
     const uint32_t crash_in = c->crash_in;
     struct rollout *old = c->core;
+    world->kept = false;
     c->crash_in = 0; /* the end of one and the start of the next are one transaction */
     if (old)
         captain_input(world, &(struct rollout_input){.kind = ROLLOUT_IN_SUPERSEDE});

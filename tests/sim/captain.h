@@ -41,15 +41,15 @@ struct captain_rollout {
 struct captain {
     /* Disk */
     struct captain_rollout rollouts[CAPTAIN_ROLLOUTS_MAX + 1]; /* from 1 */
-    uint32_t rollout; /* the newest; 0: none */
-    struct captain_document *documents; /* from 1 */
+    uint32_t rollout;                                          /* the newest; 0: none */
+    struct captain_document *documents;                        /* from 1 */
     uint32_t documents_len, documents_capacity;
     uint32_t *acked;  /* per device: its newest event that is stored, without a gap */
     uint32_t *after;  /* per device: bits of the events after that one which are stored */
     uint32_t *heard;  /* per device: the rollout whose target it said it runs */
     uint32_t devices; /* room in these */
     uint32_t members; /* of the newest rollout */
-    uint8_t channel; /* the last release that succeeded */
+    uint8_t channel;  /* the last release that succeeded */
     bool frozen;
 
     /* Memory */
@@ -66,7 +66,7 @@ struct captain {
     uint64_t fingerprint; /* when it died */
     bool crashed;
     uint64_t checks;
-    uint32_t carried; /* leases in flight when the newest rollout superseded */
+    uint32_t carried;          /* leases in flight when the newest rollout superseded */
     enum gate_verdict verdict; /* told last */
     bool failed;               /* a FAIL that nobody resumed */
 };

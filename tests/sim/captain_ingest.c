@@ -67,7 +67,6 @@ static void seen(struct world *world, uint32_t device)
 /* An attempt of a rollout that is superseded has ended: so has its lease. */
 static void take_old(struct world *world, const struct bus_message *event)
 {
-    seen(world, event->device);
     if (event->what == BUS_ACTIVATED || event->what == BUS_UNHEALTHY || !world->captain.core)
         return;
     struct rollout_device_view view;
@@ -78,8 +77,8 @@ static void take_old(struct world *world, const struct bus_message *event)
     captain_input(world, &input);
 }
 
-static void give(struct world *world, const struct bus_message *event,
-                 enum rollout_report what, uint32_t sequence)
+static void give(struct world *world, const struct bus_message *event, enum rollout_report what,
+                 uint32_t sequence)
 {
     struct rollout_input input = {.kind = ROLLOUT_IN_REPORT, .member = event->device};
     input.u.report.what = what;
@@ -89,17 +88,12 @@ static void give(struct world *world, const struct bus_message *event,
     captain_input(world, &input);
 }
 
-/* A report that went back says first that it failed. */
 static void take_report(struct world *world, const struct bus_message *event,
                         enum rollout_report what)
 {
-    struct captain *c = &world->captain;
-    if (what == ROLLOUT_REPORT_ROLLED_BACK && event->what == BUS_ROLLED_BACK)
-        give(world, event, ROLLOUT_REPORT_FAILED, 2 * event->number);
     if (what == ROLLOUT_REPORT_HEALTHY)
-        c->heard[event->device] = event->rollout;
-    if (c->up)
-        give(world, event, what, 2 * event->number + 1);
+        world->captain.heard[event->device] = event->rollout;
+    give(world, event, what, event->number);
 }
 
 /* What was said before, or of an older attempt, changes nothing: held here. */
@@ -111,31 +105,34 @@ static void take_known(struct world *world, const struct bus_message *event,
     if (!c->up)
         return;
     const uint64_t before = rollout_fingerprint(c->core);
-    give(world, event, what, 2 * event->number + 1);
+    give(world, event, what, event->number);
     if (c->up && rollout_fingerprint(c->core) != before)
         world_break(world, "event %u of %s, told again, changes something", event->number,
                     world->devices[event->device].name);
 }
 
+/* Stored and given in one transaction; acknowledged after it, so that what a crash has swallowed is
+ * sent again. */
 static void take_event(struct world *world, const struct bus_message *event)
 {
     struct captain *c = &world->captain;
-    const bool known = note_stored(c, event->device, event->number);
-    bus_send(world, &(struct bus_message){.kind = BUS_ACK,
-                                          .device = event->device,
-                                          .number = c->acked[event->device]});
-    if (!c->core || event->rollout != c->rollout) {
-        take_old(world, event);
-        return;
-    }
-    const enum rollout_report what = report_of(&c->rollouts[c->rollout], event);
     seen(world, event->device);
-    if (what == ROLLOUT_REPORTS || !c->up)
+    if (!c->up)
         return;
-    if (known)
+    const bool known = note_stored(c, event->device, event->number);
+    const enum rollout_report what = c->core && event->rollout == c->rollout
+                                         ? report_of(&c->rollouts[c->rollout], event)
+                                         : ROLLOUT_REPORTS;
+    if (!c->core || event->rollout != c->rollout)
+        take_old(world, event);
+    else if (what != ROLLOUT_REPORTS && known)
         take_known(world, event, what);
-    else
+    else if (what != ROLLOUT_REPORTS)
         take_report(world, event, what);
+    if (c->up)
+        bus_send(world, &(struct bus_message){.kind = BUS_ACK,
+                                              .device = event->device,
+                                              .number = c->acked[event->device]});
 }
 
 static void take_return(struct world *world, const struct bus_message *ask)

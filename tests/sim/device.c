@@ -186,9 +186,8 @@ static int64_t change_ms(const struct device *d, int64_t now_ms)
 
 static void start_services(struct world *world, struct device *d)
 {
-    const struct health_check_rule rule = {.interval_ms = 10000,
-                                           .healthy_threshold = 1,
-                                           .unhealthy_threshold = 3};
+    const struct health_check_rule rule = {
+        .interval_ms = 10000, .healthy_threshold = 1, .unhealthy_threshold = 3};
     const struct device_truth *truth = &d->truth[d->current];
     d->running = d->current;
     d->services_running = d->services_started = true;
@@ -284,8 +283,8 @@ static void begin_work(struct world *world, struct device *d, enum lifecycle_act
     if (d->work == action)
         return;
     d->work = action;
-    d->work_done_ms = takes_ms(world, action == LIFECYCLE_DO_STOP ? world->rules.stop_ms
-                                                                  : world->rules.start_ms);
+    d->work_done_ms =
+        takes_ms(world, action == LIFECYCLE_DO_STOP ? world->rules.stop_ms : world->rules.start_ms);
 }
 
 static void begin_fetch(struct world *world, struct device *d, uint8_t release)
@@ -460,10 +459,12 @@ static void set_timer(struct world *world, struct device *d, int64_t at_ms)
     earlier(&at_ms, probe_ms(d, world->clock.now_ms));
     if (d->fail_ms > world->clock.now_ms)
         earlier(&at_ms, d->fail_ms);
-    earlier(&at_ms, d->outbox_len > 0 ? d->send_at_ms : 0);
+    earlier(&at_ms, d->outbox_len > 0 && device_is_reachable(d) ? d->send_at_ms : 0);
     earlier(&at_ms, device_ask_ms(d));
     earlier(&at_ms, d->lie_at_ms);
-    if (at_ms == INT64_MAX)
+    /* One that is cut off tries in vain until it has contact again (device_contact). */
+    const bool vain = d->life.state == LIFECYCLE_WAITING && d->work_done_ms == 0;
+    if (at_ms == INT64_MAX || (vain && !device_is_reachable(d)))
         return;
     if (at_ms <= world->clock.now_ms)
         at_ms = world->clock.now_ms + 1;

@@ -22,8 +22,8 @@ enum { DEVICE_RELEASES = 6, DEVICE_OUTBOX_MAX = 16, DEVICE_NAME_MAX = 16 };
 enum device_nature {
     DEVICE_RUNS,
     DEVICE_NEVER_STARTS,
-    DEVICE_HANGS, /* takes the whole machine with it; rescued after hang_ms, if that is not 0 */
-    DEVICE_CUTS,  /* cuts the machine's own network while it runs */
+    DEVICE_HANGS,   /* takes the whole machine with it; rescued after hang_ms, if that is not 0 */
+    DEVICE_CUTS,    /* cuts the machine's own network while it runs */
     DEVICE_REFUSES, /* not for this device: wrong target */
 };
 struct device_truth {
@@ -45,14 +45,14 @@ struct device {
 
     /* Disk */
     struct lifecycle life;
-    uint8_t current;      /* release; 0: none */
-    uint8_t staged;       /* bits of the releases that are whole */
-    uint8_t wanted;       /* what the document wants of this device */
-    uint32_t document;    /* number of the one accepted; 0: none */
-    uint32_t rollout;     /* of the attempt below */
+    uint8_t current;   /* release; 0: none */
+    uint8_t staged;    /* bits of the releases that are whole */
+    uint8_t wanted;    /* what the document wants of this device */
+    uint32_t document; /* number of the one accepted; 0: none */
+    uint32_t rollout;  /* of the attempt below */
     uint32_t attempt;
     uint32_t flaps;
-    uint8_t said;         /* the release that the fleet was told last it runs */
+    uint8_t said; /* the release that the fleet was told last it runs */
     uint32_t sequence;
     uint32_t outbox_len;
     struct bus_message outbox[DEVICE_OUTBOX_MAX];
@@ -71,8 +71,8 @@ struct device {
     int64_t retry_at_ms;
     struct asking asking;
     uint32_t asking_rollout;
-    bool parked;        /* an ask now would be in vain: waits for news (world_stir) */
-    bool returns;       /* a lease to give back, said once and no more */
+    bool parked;  /* an ask now would be in vain: waits for news (world_stir) */
+    bool returns; /* a lease to give back, said once and no more */
     uint32_t return_rollout, return_attempt;
     int64_t send_at_ms; /* the outbox again */
     int64_t lie_at_ms;
@@ -80,9 +80,9 @@ struct device {
     int64_t wake_ms; /* the timer that is out; 0: none */
 
     /* Surroundings */
-    bool cut_off;           /* by a partition */
-    int64_t lost_since_ms;  /* when contact was lost; -1: in contact */
-    bool known_lost;        /* captain was told of the silence */
+    bool cut_off;          /* by a partition */
+    int64_t lost_since_ms; /* when contact was lost; -1: in contact */
+    bool known_lost;       /* captain was told of the silence */
     int64_t no_space_until_ms;
     uint32_t cut_in; /* power goes at the n-th point from here; 0: no such plan */
 };
@@ -104,8 +104,8 @@ void device_contact(struct world *world, struct device *device);
 
 /* device_talk.c */
 void device_accept(struct world *world, struct device *device, uint32_t document);
-void device_event(struct world *world, struct device *device, enum bus_event what,
-                  uint8_t release, bool switched);
+void device_event(struct world *world, struct device *device, enum bus_event what, uint8_t release,
+                  bool switched);
 /* The lease as the lifecycle sees it; DO_LEASE; what is not needed; an ask that nobody answers. */
 void device_look_for_lease(struct world *world, struct device *device,
                            struct lifecycle_observed *seen);

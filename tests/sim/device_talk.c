@@ -9,8 +9,7 @@
 
 enum { ANSWER_WITHIN_MS = 5000, SEND_AGAIN_MS = 20000, DONE_LEASE_MS = 60000, LIES_MAX = 8 };
 
-static const struct captain_document *document_of(const struct world *world,
-                                                  const struct device *d)
+static const struct captain_document *document_of(const struct world *world, const struct device *d)
 {
     return captain_document(world, d->document);
 }
@@ -43,9 +42,8 @@ void device_new_attempt(struct world *world, struct device *d)
 
 static bool is_before_switch(enum lifecycle_state state)
 {
-    return state == LIFECYCLE_FETCHING || state == LIFECYCLE_WAITING ||
-           state == LIFECYCLE_ASKING || state == LIFECYCLE_STOPPING ||
-           state == LIFECYCLE_SWITCHING;
+    return state == LIFECYCLE_FETCHING || state == LIFECYCLE_WAITING || state == LIFECYCLE_ASKING ||
+           state == LIFECYCLE_STOPPING || state == LIFECYCLE_SWITCHING;
 }
 
 static bool is_wanted(const struct device *d, const struct lifecycle_release *release)
@@ -102,13 +100,14 @@ void device_event(struct world *world, struct device *d, enum bus_event what, ui
                                 .attempt = d->attempt,
                                 .number = ++d->sequence,
                                 .flaps = d->flaps};
-    static const char *const words[] = {
-        [BUS_ACTIVATED] = "activates", [BUS_CONFIRMED] = "confirms",
-        [BUS_UNHEALTHY] = "is unhealthy on", [BUS_ROLLED_BACK] = "is back from",
-        [BUS_REFUSED] = "refuses"};
+    static const char *const words[] = {[BUS_ACTIVATED] = "activates",
+                                        [BUS_CONFIRMED] = "confirms",
+                                        [BUS_UNHEALTHY] = "is unhealthy on",
+                                        [BUS_ROLLED_BACK] = "is back from",
+                                        [BUS_REFUSED] = "refuses"};
     world_say(world, "%s %s r%u (attempt %u)", d->name, words[what], release, d->attempt);
-    d->said = what == BUS_ROLLED_BACK || what == BUS_REFUSED ? d->life.confirmed.digest[0]
-                                                             : release;
+    d->said =
+        what == BUS_ROLLED_BACK || what == BUS_REFUSED ? d->life.confirmed.digest[0] : release;
     if (d->outbox_len == DEVICE_OUTBOX_MAX) {
         world_break(world, "the outbox of %s is full", d->name);
         return;
@@ -209,9 +208,8 @@ static bool is_vain(const struct world *world, const struct device *d)
         return false;
     struct rollout_device_view view;
     rollout_device_view(c->core, d->number, &view);
-    const enum lease_answer answer =
-        rollout_would_answer(c->core, d->number, device_wants_back(world, d),
-                             captain_now_ms(world), &retry_ms);
+    const enum lease_answer answer = rollout_would_answer(
+        c->core, d->number, device_wants_back(world, d), captain_now_ms(world), &retry_ms);
     return answer != LEASE_GRANTED && answer != LEASE_DONE && retry_ms == 0 && !view.leased &&
            d->asking.number > view.attempt;
 }
@@ -267,11 +265,11 @@ static void take_answer(struct world *world, struct device *d, const struct bus_
         return; /* of an ask that is over */
     const struct asking_rule rule = rule_of(d);
     const bool done = !answer->granted && answer->answer == LEASE_DONE;
-    const struct asking_answer said = {
-        .granted = answer->granted || (done && !is_refused(d)),
-        .stale = !answer->granted && answer->answer == LEASE_STALE,
-        .lease_ms = answer->granted ? (uint32_t)answer->ms : DONE_LEASE_MS,
-        .retry_ms = answer->granted ? 0 : (uint32_t)answer->ms};
+    const struct asking_answer said = {.granted = answer->granted || (done && !is_refused(d)),
+                                       .stale = !answer->granted && answer->answer == LEASE_STALE,
+                                       .lease_ms =
+                                           answer->granted ? (uint32_t)answer->ms : DONE_LEASE_MS,
+                                       .retry_ms = answer->granted ? 0 : (uint32_t)answer->ms};
     asking_answered(&d->asking, &said, &rule, now_ms, &world->rng);
     if (said.stale) {
         struct asking asked = d->asking;

@@ -49,7 +49,7 @@ static void draw_gates(struct policy *policy, struct rng *rng)
     policy->approvals = once_in(rng, 8);
     policy->silent_ms = between(rng, 3, 15) * MINUTE_MS;
     policy->rollback_ms = between(rng, 20, 40) * MINUTE_MS;
-    for (int class = 0; class < POLICY_CLASSES; class++)
+    for (int class = 0; class < POLICY_CLASSES; class ++)
         policy->retries[class] = once_in(rng, 3) ? between(rng, 1, 2) : 0;
 }
 
@@ -106,8 +106,7 @@ static void draw_releases(struct plan *plan, struct rng *rng)
     }
     if (once_in(rng, 10)) {
         plan->releases[1].bad_permille = 50;
-        plan->releases[1].bad =
-            (struct device_truth){.bad_for_ms = INT32_MAX, .times = 1};
+        plan->releases[1].bad = (struct device_truth){.bad_for_ms = INT32_MAX, .times = 1};
     }
     plan->liars_permille = once_in(rng, 8) ? 40 : 0;
 }

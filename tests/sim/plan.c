@@ -8,10 +8,10 @@
 const char *plan_kind_name(enum plan_kind kind)
 {
     static const char *const names[PLAN_KINDS] = {
-        "start",  "pause",   "resume", "promote", "abort", "approve", "freeze",
-        "policy", "settle",  "retry",  "exclude", "delete", "control", "join",
-        "power",  "cut",     "hang",   "agent",   "space", "offline", "partition",
-        "crash",  "crash_at", "skew",  "clear"};
+        "start",  "pause",    "resume", "promote", "abort",  "approve", "freeze",
+        "policy", "settle",   "retry",  "exclude", "delete", "control", "join",
+        "power",  "cut",      "hang",   "agent",   "space",  "offline", "partition",
+        "crash",  "crash_at", "skew",   "clear"};
     return (unsigned)kind < PLAN_KINDS ? names[kind] : "unknown";
 }
 
@@ -42,8 +42,7 @@ void plan_world(const struct plan *plan, struct world *world, FILE *story)
     for (uint32_t i = 0; i < world->devices_len; i++)
         draw_device(plan, &world->devices[i]);
     for (uint32_t i = 0; i < plan->faults_len; i++)
-        clock_put(&world->clock, world->clock.now_ms + plan->faults[i].at_ms, CLOCK_FAULT, i,
-                  NULL);
+        clock_put(&world->clock, world->clock.now_ms + plan->faults[i].at_ms, CLOCK_FAULT, i, NULL);
 }
 
 static void give(struct world *world, enum rollout_input_kind kind, uint32_t member)
@@ -72,7 +71,8 @@ static void abort_it(struct world *world, bool keep)
     struct rollout_view view;
     rollout_view(world->captain.core, &view);
     input.u.abort.keep = keep;
-    if (view.state < ROLLOUT_ABORTING && !(view.state == ROLLOUT_HELD && view.held_gate == GATE_ROLLBACK))
+    if (view.state < ROLLOUT_ABORTING &&
+        !(view.state == ROLLOUT_HELD && view.held_gate == GATE_ROLLBACK))
         world->kept = keep;
     world_say(world, "operator aborts%s", keep ? " and keeps devices where they are" : "");
     captain_input(world, &input);
@@ -244,7 +244,6 @@ static void to_captain(struct world *world, const struct plan_fault *fault)
 {
     switch (fault->kind) {
     case PLAN_START:
-        world->kept = false;
         captain_begin(world, &world->plan->policy, (uint8_t)fault->a);
         return;
     case PLAN_FREEZE:

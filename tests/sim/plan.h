@@ -19,7 +19,7 @@ enum plan_kind {
     PLAN_PAUSE,
     PLAN_RESUME, /* what holds or pauses */
     PLAN_PROMOTE,
-    PLAN_ABORT, /* a: keep */
+    PLAN_ABORT,   /* a: keep */
     PLAN_APPROVE, /* a: operator */
     PLAN_FREEZE,  /* a: on */
     PLAN_POLICY,  /* a: soak in minutes */

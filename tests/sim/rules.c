@@ -51,14 +51,16 @@ static void check_cap(struct world *world, const char *what, uint32_t cap, uint3
         world_break(world, "%u in flight in the %s, at most %u allowed", have, what, cap);
 }
 
-void rules_granted(struct world *world, uint32_t member, uint32_t attempt)
+void rules_granted(struct world *world, const struct rollout_effect *effect)
 {
     const struct policy *policy = rollout_policy(world->captain.core);
-    world_say(world, "captain grants %s a lease (attempt %u)", world->devices[member].name,
-              attempt);
-    if (world->devices_len >= ALL_BELOW)
+    world_say(world, "captain grants %s a lease (attempt %u)", world->devices[effect->member].name,
+              effect->u.lease.attempt);
+    /* An answer told again is no new lease, and a cap may have become smaller since. */
+    if (world->devices_len >= ALL_BELOW ||
+        effect->u.lease.until_ms < captain_now_ms(world) + policy->admission.lease_ms)
         return;
-    const struct flight flight = count_flight(world, member);
+    const struct flight flight = count_flight(world, effect->member);
     check_cap(world, "fleet", policy->admission.max_in_flight, flight.fleet);
     check_cap(world, "site", policy->admission.max_in_flight_per_site, flight.site);
     check_cap(world, "group", policy->admission.max_in_flight_per_group, flight.group);
@@ -137,8 +139,22 @@ uint32_t rules_waiting(const struct world *world)
 
 static bool has_reason(const struct rollout_device_view *view)
 {
-    return (view->device == ROLLOUT_QUARANTINED || view->boxed) &&
-           view->class != POLICY_CLASS_NONE;
+    return (view->device == ROLLOUT_QUARANTINED || view->boxed) && view->class != POLICY_CLASS_NONE;
+}
+
+/* Not over: whoever waits for a lease knows why it has none. */
+static bool is_live(const struct world *world)
+{
+    struct rollout_view view;
+    rollout_view(world->captain.core, &view);
+    return view.state < ROLLOUT_SUCCEEDED;
+}
+
+/* What is wanted failed here, and captain hears that in its events and health. */
+static bool says_why(const struct device *d)
+{
+    return d->life.state == LIFECYCLE_REFUSED && d->life.refused.set &&
+           d->life.refused.digest[0] == d->wanted;
 }
 
 /* An honest device that is there runs the target or the base; else captain knows why it does not. */
@@ -148,12 +164,13 @@ static void check_place(struct world *world, const struct device *d)
     const struct captain_rollout *rollout = &c->rollouts[c->rollout];
     struct rollout_device_view view;
     rollout_device_view(c->core, d->number, &view);
-    if (view.deleted || view.excluded || d->liar || !d->exists || has_reason(&view))
+    if (view.deleted || view.excluded || d->liar || !d->exists || has_reason(&view) || says_why(d))
         return;
     const bool rests = d->life.state == LIFECYCLE_SERVING || d->life.state == LIFECYCLE_EMPTY ||
                        d->life.state == LIFECYCLE_REFUSED || d->life.state == LIFECYCLE_ASKING;
     if (device_is_reachable(d) && rests &&
-        (d->current == rollout->target || d->current == rollout->base || rollout->base == 0))
+        (d->current == rollout->target || d->current == rollout->base || rollout->base == 0 ||
+         world->kept || (d->life.state == LIFECYCLE_ASKING && is_live(world))))
         return;
     if (!device_is_reachable(d) && (view.silent || view.device == ROLLOUT_ON_BASE))
         return;
@@ -169,8 +186,8 @@ static void check_back(struct world *world, const struct device *d)
     const struct captain_rollout *rollout = &c->rollouts[c->rollout];
     struct rollout_device_view view;
     rollout_device_view(c->core, d->number, &view);
-    if (!device_is_reachable(d) || d->liar || view.deleted ||
-        view.device == ROLLOUT_QUARANTINED || rollout->base == 0)
+    if (!device_is_reachable(d) || d->liar || view.deleted || has_reason(&view) || says_why(d) ||
+        rollout->base == 0)
         return;
     if (d->current != rollout->base)
         world_break(world, "rolled back, and %s runs r%u", d->name, d->current);

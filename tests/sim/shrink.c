@@ -5,8 +5,7 @@
 
 enum { STEPS_PER_DEVICE = 20000, STEPS_LEAST = 200000 };
 
-bool shrink_run(const struct plan *plan, uint64_t steps_max, FILE *story,
-                struct shrink_result *ret)
+bool shrink_run(const struct plan *plan, uint64_t steps_max, FILE *story, struct shrink_result *ret)
 {
     struct world world;
     const uint64_t most = STEPS_LEAST + (uint64_t)plan->rules.devices * STEPS_PER_DEVICE;
@@ -82,9 +81,10 @@ void shrink_tell(const struct plan *plan, FILE *story)
     struct shrink_result result;
     struct plan smallest = *plan;
     (void)shrink_run(plan, UINT64_MAX, NULL, &result);
-    (void)printf("seed %llu FAILED at step %llu: %s\n  again: tests/sim/run --seed %llu --devices %u\n",
-                 (unsigned long long)plan->seed, (unsigned long long)result.steps, result.why,
-                 (unsigned long long)plan->seed, plan->rules.devices);
+    (void)printf(
+        "seed %llu FAILED at step %llu: %s\n  again: tests/sim/run --seed %llu --devices %u\n",
+        (unsigned long long)plan->seed, (unsigned long long)result.steps, result.why,
+        (unsigned long long)plan->seed, plan->rules.devices);
     for (bool smaller = true; smaller;) {
         smaller = fewer_lines(&smallest);
         smaller |= fewer_devices(&smallest);

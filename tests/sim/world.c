@@ -15,8 +15,8 @@ static void add_device(struct world *world, uint8_t release)
 {
     if (world->devices_len == world->devices_capacity) {
         const uint32_t capacity = world->devices_capacity + world->devices_capacity / 2 + 8;
-        world->devices = mem_grow(world->devices, world->devices_capacity, capacity,
-                                  sizeof *world->devices);
+        world->devices =
+            mem_grow(world->devices, world->devices_capacity, capacity, sizeof *world->devices);
         world->devices_capacity = capacity;
     }
     const uint32_t number = world->devices_len++;
@@ -59,7 +59,7 @@ struct device *world_join(struct world *world, uint8_t release)
     struct device *d = &world->devices[world->devices_len - 1];
     world_say(world, "%s comes", d->name);
     captain_add(world, d);
-    captain_tell(world, d->number);
+    clock_put(&world->clock, world->clock.now_ms, CLOCK_CONTACT, d->number, NULL);
     return d;
 }
 
@@ -114,17 +114,20 @@ static void contact(struct world *world, uint32_t device)
     }
     struct device *d = &world->devices[device];
     const bool lost = d->lost_since_ms >= 0;
-    if (lost == d->known_lost)
+    const bool behind = !lost && d->document != world->captain.documents_len;
+    if (behind)
+        captain_tell(world, device);
+    if (lost == d->known_lost && !behind)
         return;
-    if (!lost) {
-        bus_send(world, &(struct bus_message){.kind = BUS_HEALTH, .device = device});
-    } else if (world->captain.up && world->clock.now_ms >= d->lost_since_ms + WORLD_ONLINE_MS) {
+    if (lost && world->captain.up && world->clock.now_ms >= d->lost_since_ms + WORLD_ONLINE_MS) {
         struct rollout_input input = {.kind = ROLLOUT_IN_SILENT, .member = device};
         input.u.silent.since_ms = d->lost_since_ms + world->captain.skew_ms;
         d->known_lost = true;
         captain_input(world, &input);
         return;
     }
+    if (!lost && d->known_lost)
+        bus_send(world, &(struct bus_message){.kind = BUS_HEALTH, .device = device});
     clock_put(&world->clock, world->clock.now_ms + CONTACT_MS, CLOCK_CONTACT, device, NULL);
 }
 

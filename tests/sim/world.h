@@ -16,7 +16,13 @@
 #include "tests/sim/clock.h"
 #include "tests/sim/device.h"
 
-enum { WORLD_WHY_MAX = 512, WORLD_SITES = 4, WORLD_GROUPS = 2, WORLD_ONLINE_MS = 60000, WORLD_LATE_MAX = 8 };
+enum {
+    WORLD_WHY_MAX = 512,
+    WORLD_SITES = 4,
+    WORLD_GROUPS = 2,
+    WORLD_ONLINE_MS = 60000,
+    WORLD_LATE_MAX = 8
+};
 
 /* How long things take, and how the fleet is cut. */
 struct world_rules {
@@ -39,10 +45,10 @@ struct world {
     uint32_t devices_len, devices_capacity;
     struct rng rng;
     uint64_t steps;
-    uint32_t stirred; /* whose turn is next */
+    uint32_t stirred;        /* whose turn is next */
     const struct plan *plan; /* what CLOCK_FAULT means */
     FILE *story;             /* NULL: nobody listens */
-    bool kept; /* the newest rollout was aborted with --keep */
+    bool kept;               /* the newest rollout was aborted with --keep */
     bool failed;
     char why[WORLD_WHY_MAX]; /* which rule was broken */
 };
@@ -64,7 +70,7 @@ void world_break(struct world *world, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* rules.c: held after each input of captain, and when all is quiet. */
 void rules_step(struct world *world);
-void rules_granted(struct world *world, uint32_t member, uint32_t attempt);
+void rules_granted(struct world *world, const struct rollout_effect *effect);
 void rules_begun(struct world *world);
 void rules_published(struct world *world, const struct rollout_effect *effect);
 void rules_verdict(struct world *world, const struct gate_result *result);
