@@ -346,6 +346,12 @@ static bool take_gate(struct api_request *request, const struct rollout_handle *
     return api_gate_info(request, rollout_policy(handle->core), &view->verdict, gate);
 }
 
+static bool goes_back(const struct rollout_view *view)
+{
+    return view->state == ROLLOUT_ABORTING || view->state == ROLLOUT_ROLLING_BACK ||
+           (view->state == ROLLOUT_HELD && view->held_gate == GATE_ROLLBACK);
+}
+
 /* From counters alone. */
 static bool take_head(struct api_request *request, const struct rollout_handle *handle,
                       const struct rollout_view *view, struct rollout_info *ret)
@@ -371,7 +377,7 @@ static bool take_head(struct api_request *request, const struct rollout_handle *
         .exposed = view->exposed,
         .decision = handle->decision,
         .outcome_good = view->state == ROLLOUT_SUCCEEDED,
-        .to_go_back = is_over(view->state) ? view->to_go_back : 0,
+        .to_go_back = goes_back(view) ? view->to_go_back : 0,
     };
     return ret->id && ret->channel && ret->release && ret->base_release;
 }

@@ -84,9 +84,9 @@ static void print_plan(const struct rollout_plan *plan, struct arena *arena)
     output_field("devices", "%" PRIu32 ", %" PRIu32 " of them eligible", plan->devices,
                  plan->eligible);
     for (size_t i = 0; i < plan->caps_len; i++)
-        output_field(i ? "" : "caps", "%s", plan->caps[i]);
+        output_field("cap", "%s", plan->caps[i]);
     for (size_t i = 0; i < plan->holds_len; i++)
-        output_field(i ? "" : "holds", "%s", plan->holds[i]);
+        output_field("holds it now", "%s", plan->holds[i]);
     output_line("%s", "");
     struct output_table *table =
         output_table_new((const char *const[]){"WAVE", ">DEVICES", "GATES", "WHICH", NULL});

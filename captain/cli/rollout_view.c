@@ -132,8 +132,12 @@ static void head(struct view *view, const struct rollout_info *info)
 {
     row(view, state_tone(info), false, "%s  %s -> %s  %s  (%s)", info->channel,
         or_none(info->base_release), info->release, info->state, info->id);
-    row(view, OUTPUT_PLAIN, false, "policy %s, begun %s ago by %s%s%s", info->policy_name,
-        duration(view, view->now_ms - info->started_ms), info->started_by,
+    const char *took = "";
+    if (info->ended_ms)
+        took = output_text(arena_printf(view->arena, ", took %s",
+                                        duration(view, info->ended_ms - info->started_ms)));
+    row(view, OUTPUT_PLAIN, false, "policy %s, begun %s ago%s by %s%s%s", info->policy_name,
+        duration(view, view->now_ms - info->started_ms), took, info->started_by,
         info->reason[0] ? ": " : "", info->reason);
     char rest[160] = "";
     if (info->quarantined)
@@ -233,14 +237,20 @@ static void gate_row(struct view *view, const char *below, const struct rollout_
         row(view, OUTPUT_PLAIN, false, "%s%s", below, info->next);
 }
 
-/* The others, as far as they say more than "pass". */
+/* A fleet that is not frozen, and one that goes on, need no line. */
+static bool is_silent(const struct rollout_gate_info *gate)
+{
+    return str_equal(gate->verdict, "pass") &&
+           (str_equal(gate->gate, "freeze") || str_equal(gate->gate, "progress"));
+}
+
 static void gates_rows(struct view *view, const char *below, const struct rollout_info *info,
                        const struct rollout_wave_info *wave)
 {
     for (size_t i = 0; i < wave->gates_len; i++) {
         const struct rollout_gate_info *gate = &wave->gates[i];
         const bool told = info->gate && str_equal(gate->gate, info->gate->gate);
-        if (!told)
+        if (!told && !is_silent(gate))
             row(view, verdict_tone(gate), true, "%sgate %s %s: %s", below, gate->gate,
                 verdict_verb(gate), gate->sentence);
     }

@@ -49,6 +49,7 @@ static const struct rollout_gate_info gates[] = {
      .reason = "ok",
      .sentence = "5 of 9 devices are healthy, 1 failed, 0 missing"},
     {.gate = "soak", .verdict = "wait", .reason = "dwelling", .sentence = "(told above)"},
+    {.gate = "freeze", .verdict = "pass", .reason = "ok", .sentence = "the fleet is not frozen"},
 };
 static const struct rollout_wave_info waves[] = {
     {.name = "canary", .state = "done", .devices = 3, .healthy = 3},
@@ -59,7 +60,7 @@ static const struct rollout_wave_info waves[] = {
      .failed = 1,
      .started_ms = BEGAN_MS + 60000,
      .gates = gates,
-     .gates_len = 2,
+     .gates_len = 3,
      .sites = sites,
      .sites_len = 3},
     {.name = "all", .state = "next", .devices = 28},
