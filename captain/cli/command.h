@@ -141,6 +141,8 @@ enum err_code cmd_policy_set(struct invocation *invocation, struct err *err);
 enum err_code cmd_policy_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_freeze(struct invocation *invocation, struct err *err);
 enum err_code cmd_freeze_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_site_windows(struct invocation *invocation, struct err *err);
+enum err_code cmd_site_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_thaw(struct invocation *invocation, struct err *err);
 enum err_code cmd_why(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_drift(struct invocation *invocation, struct err *err);
