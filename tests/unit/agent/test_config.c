@@ -73,9 +73,11 @@ static void test_config__every_key(void **unused)
         " \"nats\": {\"url\": \"tls://a:1,b:2\", \"creds\": \"/c\", \"ca\": \"/ca\", \"cert\": "
         "\"/ce\", \"key\": \"/k\"},\n"
         " \"apps\": {\"a\": {\"channel\": \"x\", \"env\": {\"PORT\": \"8080\", \"_E\": \"\"}}, "
-        "\"b\": {\"channel\": \"y\"}},\n"
+        "\"b\": {\"channel\": \"y\", \"lock\": \"/run/b.lock\"}},\n"
         " \"fetch\": {\"helper\": \"/h\", \"user\": \"u\"},\n"
         " \"intervals\": {\"health\": \"500ms\", \"telemetry\": \"1h\", \"refresh\": \"1h30m\"},\n"
+        " \"labels\": {\"tier\": \"gold\", \"line\": \"3\"},\n"
+        " \"supervisor\": {\"enabled\": false, \"hang\": \"5s\", \"restart\": \"1s\"},\n"
         " \"hardware\": \"rpi4\", \"log\": \"debug\"}\n";
     struct config config;
     struct err err;
@@ -94,6 +96,14 @@ static void test_config__every_key(void **unused)
     assert_string_equal(config.fetch_user, "u");
     assert_int_equal(config.health_ms, 500);
     assert_int_equal(config.refresh_ms, 90 * 60 * 1000);
+    assert_null(config.apps[0].lock);
+    assert_string_equal(config.apps[1].lock, "/run/b.lock");
+    assert_int_equal(config.labels_len, 2);
+    assert_string_equal(config.labels[0].key, "tier");
+    assert_string_equal(config.labels[0].value, "gold");
+    assert_false(config.supervised);
+    assert_int_equal(config.hang_ms, 5000);
+    assert_int_equal(config.restart_ms, 1000);
     assert_string_equal(config.hardware, "rpi4");
     assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
 }
@@ -107,6 +117,13 @@ static void test_config__what_is_wrong_is_said_with_its_place(void **unused)
         {"{\n  \"device\": x\n}", "agent.json:2:", ""},
         {"", "agent.json:1:", ""},
         {"{\"device\": \"a\", \"device\": \"b\"}", "agent.json:1:", ""},
+        {"{" HEAD ", " APPS ", \"labels\": {\"a b\": \"x\"}}",
+         "agent.json: labels: \"a b\" must be", ""},
+        {"{" HEAD ", " APPS ", \"labels\": {\"a\": 1}}", "agent.json: labels.a: must be text", ""},
+        {"{" HEAD ", " APPS ", \"labels\": {\"a\": \"\\n\"}}",
+         "agent.json: labels.a: must be plain text", ""},
+        {"{" HEAD ", " APPS ", \"supervisor\": {\"enabled\": \"no\"}}",
+         "agent.json: supervisor.enabled: must be true or false", ""},
         {"[]", "agent.json: the file: must be an object, is an array", ""},
         {"{" HEAD "}", "agent.json: apps: is missing", ""},
         {"{" HEAD ", " APPS ", \"hardwear\": \"x\"}", "agent.json: hardwear: unknown key",

@@ -131,9 +131,46 @@ static void test_health__a_late_result_does_not_pile_up_probes(void **unused)
     assert_int_equal(health_deadline_ms(&health), 40000);
 }
 
+static void test_health__what_failed_before_counts_once_it_has_passed(void **unused)
+{
+    (void)unused;
+    struct health_check_rule rules[2] = {every_10_s, every_10_s};
+    rules[0].excused = true;
+    struct health_state health;
+    health_start(&health, rules, 2, 0);
+    assert_int_equal(health_next_due(&health, 0), 0);
+    assert_int_equal(health_next_due(&health, 0), 1);
+    assert_true(health_result(&health, 1, true, 10));
+    assert_int_equal(health.verdict, HEALTH_GOOD); /* though nothing is known of the other */
+    for (int i = 1; i <= 3; i++)
+        assert_false(health_result(&health, 0, false, i * 10000));
+    assert_int_equal(health.checks[0].verdict, HEALTH_BAD);
+    assert_int_equal(health.verdict, HEALTH_GOOD);
+    assert_int_equal(health.good_since_ms, 10); /* without a break */
+    assert_false(health_result(&health, 0, true, 50000));
+    for (int i = 6; i <= 7; i++)
+        assert_false(health_result(&health, 0, false, i * 10000));
+    assert_true(health_result(&health, 0, false, 80000));
+    assert_int_equal(health.verdict, HEALTH_BAD);
+}
+
+static void test_health__nothing_but_excused_checks_is_good_when_one_was_asked(void **unused)
+{
+    (void)unused;
+    struct health_check_rule rule = every_10_s;
+    rule.excused = true;
+    struct health_state health;
+    health_start(&health, &rule, 1, 0);
+    assert_int_equal(health_next_due(&health, 0), 0);
+    assert_true(health_result(&health, 0, false, 10));
+    assert_int_equal(health.verdict, HEALTH_GOOD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_health__what_failed_before_counts_once_it_has_passed),
+        cmocka_unit_test(test_health__nothing_but_excused_checks_is_good_when_one_was_asked),
         cmocka_unit_test(test_health__no_checks_is_good_from_the_first_moment),
         cmocka_unit_test(test_health__good_when_every_check_reached_its_threshold),
         cmocka_unit_test(test_health__bad_after_three_failures_in_a_row),

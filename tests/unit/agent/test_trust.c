@@ -379,6 +379,43 @@ static void test_trust__clock_before_the_last_signed_time_installs_nothing(void 
     assert_non_null(strstr(lab->err.text, "clock unsure"));
 }
 
+static enum err_code take_device(struct lab *lab, const char *type,
+                                 const struct device_desired *said, size_t key)
+{
+    struct device_desired found;
+    struct bytes envelope =
+        seal(lab, type, encode(lab, &codec_device_desired, said), &lab->keys[key], 1);
+    return trust_device(lab->trust, envelope, "lyon/gw-1", nothing, 0, NOW_MS, &lab->arena, &found,
+                        &lab->err);
+}
+
+static void test_trust__what_a_device_is_told_is_held_to_the_same_rules(void **state)
+{
+    struct lab *lab = *state;
+    const struct device_desired good = {.tenant = "acme",
+                                        .device = "lyon/gw-1",
+                                        .generation = 5,
+                                        .issued_ms = NOW_MS,
+                                        .expires_ms = NOW_MS + DAY_MS};
+    struct device_desired other = good;
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &good, 3), ERR_OK);
+    other.tenant = "other";
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 3), ERR_WRONG_TARGET);
+    other = good;
+    other.device = "lyon/gw-2";
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 3), ERR_WRONG_TARGET);
+    other = good;
+    other.generation = 4;
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 3), ERR_ROLLBACK);
+    other.generation = 6;
+    other.expires_ms = NOW_MS;
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 3), ERR_EXPIRED);
+    other.expires_ms = NOW_MS + DAY_MS;
+    assert_int_not_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 1), ERR_OK);
+    assert_int_not_equal(take_device(lab, SIGN_TYPE_DESIRED, &other, 3), ERR_OK); /* not its type */
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 3), ERR_OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_trust__##name, setup, teardown)
 
 int main(void)
@@ -397,6 +434,7 @@ int main(void)
         TEST(desired_is_not_replayed_after_the_database_was_lost),
         TEST(desired_of_others),
         TEST(desired_expired),
+        TEST(what_a_device_is_told_is_held_to_the_same_rules),
         TEST(clock_before_the_last_signed_time_installs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
