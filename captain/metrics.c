@@ -83,7 +83,7 @@ static struct metrics_watch *watch_of(struct metrics *metrics, const char *id)
     watch = mem_new(1, sizeof *watch);
     watch->metrics = metrics;
     watch->number = metrics->numbers++;
-    watch->opened = metrics_now(metrics);
+    watch->opened_ms = loop_now_ms(metrics->loop);
     if (str_copy(watch->id, sizeof watch->id, id) != ERR_OK) {
         mem_free(watch);
         return NULL; /* no rollout has such an id */
@@ -222,8 +222,7 @@ enum err_code metrics_open(const struct metrics_parts *parts, struct metrics **r
     metrics->rollouts = parts->rollouts;
     metrics->folder = mem_strdup(parts->folder);
     metrics->fetch_helper = mem_strdup(parts->fetch_helper);
-    metrics->opened_ms = loop_now_ms(parts->loop);
-    loop_timer_at(metrics->loop, &metrics->timer, metrics->opened_ms, on_look, metrics);
+    loop_timer_at(metrics->loop, &metrics->timer, loop_now_ms(metrics->loop), on_look, metrics);
     *ret = metrics;
     return ERR_OK;
 }

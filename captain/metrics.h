@@ -18,8 +18,8 @@
  * Prometheus: by captain-fetch, 10 s at most, into a file in `folder`. No series is empty; a server
  * that does not answer, refuses the query, or gives more than one series is an error.
  *
- * Memory: METRICS_SERIES_MAX series of 24 bytes for each device, only while a live rollout asks for
- * them; 8 bytes for each member. A message costs O(series); members are looked at when a metric is
+ * Memory: METRICS_SERIES_MAX series of 32 bytes for each device, only while a live rollout asks for
+ * them; 16 bytes for each member. A message costs O(series); members are looked at when a metric is
  * due.
  */
 #pragma once

@@ -9,12 +9,7 @@
 #include "common/base/mem.h"
 #include "common/clock.h"
 
-enum { TENTH_MS = 100, POINTS_MIN = 64 };
-
-uint32_t metrics_now(const struct metrics *metrics)
-{
-    return (uint32_t)((loop_now_ms(metrics->loop) - metrics->opened_ms) / TENTH_MS) + 1;
-}
+enum { POINTS_MIN = 64 };
 
 /* Series. */
 
@@ -159,15 +154,15 @@ static struct metrics_point *point_at(struct metrics_series *series, uint32_t de
 /* A device that tells everything but this number tells that it has none. */
 void metrics_telemetry(struct metrics *metrics, uint32_t device, const struct telemetry *telemetry)
 {
-    const uint32_t now = metrics_now(metrics);
+    const int64_t now_ms = loop_now_ms(metrics->loop);
     for (uint32_t i = 0; i < metrics->series_len; i++) {
         struct metrics_point *point = point_at(metrics->series[i], device);
-        if (point->at == now)
+        if (point->at_ms == now_ms)
             continue; /* so soon again: it has no rate */
         const double value = number_of(telemetry, metrics->series[i]);
-        const double elapsed_s = (double)(now - point->at) * TENTH_MS / 1000;
-        const double rate = point->at ? metric_increase(point->value, value, elapsed_s) : NAN;
-        *point = (struct metrics_point){value, (float)rate, now, point->at};
+        const double elapsed_s = (double)(now_ms - point->at_ms) / 1000;
+        const double rate = point->at_ms ? metric_increase(point->value, value, elapsed_s) : NAN;
+        *point = (struct metrics_point){value, rate, now_ms, point->at_ms};
     }
 }
 
@@ -184,7 +179,7 @@ static uint8_t side_of(const struct rollout_device_view *view)
 
 void metrics_note_sides(struct metrics_watch *watch, const struct rollout_handle *handle)
 {
-    const uint32_t now = metrics_now(watch->metrics);
+    const int64_t now_ms = loop_now_ms(watch->metrics->loop);
     const uint32_t before = watch->members_len;
     struct rollout_device_view view;
     if (handle->members_len > before) {
@@ -200,7 +195,7 @@ void metrics_note_sides(struct metrics_watch *watch, const struct rollout_handle
             continue;
         /* Who stands on the base was there when the rollout began. */
         const bool always = i >= before && side == METRIC_SIDE_CONTROL;
-        *member = (struct metrics_member){always ? watch->opened : now, side};
+        *member = (struct metrics_member){always ? watch->opened_ms : now_ms, side};
     }
 }
 
@@ -208,24 +203,24 @@ void metrics_note_sides(struct metrics_watch *watch, const struct rollout_handle
 
 struct tally {
     uint32_t members[METRIC_SIDES];
-    uint32_t newest[METRIC_SIDES]; /* 0: nobody told anything */
+    int64_t newest_ms[METRIC_SIDES]; /* 0: nobody told anything */
 };
 
 static void add_member(struct metrics_one *one, const struct metrics_member *member,
-                       const struct metrics_point *point, uint32_t oldest, struct tally *tally)
+                       const struct metrics_point *point, int64_t oldest_ms, struct tally *tally)
 {
     const bool rate = one->source.statistic == METRIC_RATE;
-    const double value = rate ? (double)point->rate : point->value;
-    if (point->at <= member->since || point->at < oldest || !isfinite(value) ||
-        (rate && point->before <= member->since))
+    const double value = rate ? point->rate : point->value;
+    if (point->at_ms <= member->since_ms || point->at_ms < oldest_ms || !isfinite(value) ||
+        (rate && point->before_ms <= member->since_ms))
         return;
     metric_sketch_add(&one->watch->metrics->sketches[member->side], value);
-    if (point->at > tally->newest[member->side])
-        tally->newest[member->side] = point->at;
+    if (point->at_ms > tally->newest_ms[member->side])
+        tally->newest_ms[member->side] = point->at_ms;
 }
 
 static void add_members(struct metrics_one *one, const struct rollout_handle *handle,
-                        uint32_t oldest, struct tally *tally)
+                        int64_t oldest_ms, struct tally *tally)
 {
     const struct metrics_series *series = one->series;
     for (uint32_t i = 0; i < handle->members_len; i++) {
@@ -234,62 +229,67 @@ static void add_members(struct metrics_one *one, const struct rollout_handle *ha
             continue;
         tally->members[member->side]++;
         if (handle->members[i] < series->len)
-            add_member(one, member, &series->points[handle->members[i]], oldest, tally);
+            add_member(one, member, &series->points[handle->members[i]], oldest_ms, tally);
     }
 }
 
 /* Whether what control measured last may stand for it. */
-static bool may_keep_control(const struct metrics_one *one, const struct policy *policy,
-                             uint32_t wave)
+static bool keeps_control(const struct metrics_one *one, const struct policy *policy,
+                          const struct tally *tally)
 {
-    if (isnan(one->control) || policy->compare.no_control == POLICY_NO_CONTROL_NEVER)
+    const enum metric_form form = one->source.form;
+    if (tally->members[METRIC_SIDE_CONTROL] > 0 || isnan(one->control) ||
+        (form != METRIC_RATIO && form != METRIC_DIFFERENCE))
         return false;
     return policy->compare.no_control == POLICY_NO_CONTROL_ALWAYS ||
-           policy->waves[wave].kind == POLICY_WAVE_ALL;
+           (policy->compare.no_control == POLICY_NO_CONTROL_LAST &&
+            policy->waves[one->wave].kind == POLICY_WAVE_ALL);
+}
+
+/* The value of a side that the form uses; false: nobody there told anything. *at_ms becomes the
+ * time of its newest number, if that is older. */
+static bool side_value(const struct metrics_one *one, const struct tally *tally,
+                       enum metric_side side, double *ret, int64_t *at_ms)
+{
+    const struct metric_sketch *sketch = &one->watch->metrics->sketches[side];
+    if (!metric_uses(one->source.form, side))
+        return true;
+    if (tally->newest_ms[side] == 0)
+        return false;
+    if (tally->newest_ms[side] < *at_ms)
+        *at_ms = tally->newest_ms[side];
+    *ret = metric_sketch_value(sketch, one->source.statistic, one->source.percentile);
+    return true;
 }
 
 static void conclude(struct metrics_one *one, const struct rollout_handle *handle,
-                     const struct tally *tally, uint32_t now)
+                     const struct tally *tally, int64_t now_ms)
 {
-    const struct metric_source *source = &one->source;
-    const struct metric_sketch *sketches = one->watch->metrics->sketches;
-    const bool keep = tally->members[METRIC_SIDE_CONTROL] == 0 &&
-                      may_keep_control(one, rollout_policy(handle->core), one->wave);
-    const bool canary = metric_uses(source->form, METRIC_SIDE_CANARY);
-    const bool control = metric_uses(source->form, METRIC_SIDE_CONTROL);
-    uint32_t at = now;
-    bool missing = canary && tally->newest[METRIC_SIDE_CANARY] == 0;
-    if (canary)
-        at = tally->newest[METRIC_SIDE_CANARY];
-    if (control && !keep) {
-        missing |= tally->newest[METRIC_SIDE_CONTROL] == 0;
-        one->control = metric_sketch_value(&sketches[METRIC_SIDE_CONTROL], source->statistic,
-                                           source->percentile);
-        if (tally->newest[METRIC_SIDE_CONTROL] < at)
-            at = tally->newest[METRIC_SIDE_CONTROL];
-    }
-    const bool hopeless = control && !keep && tally->members[METRIC_SIDE_CONTROL] == 0;
-    const int64_t now_ms = clock_unix_ms();
-    if (missing && (one->begun || hopeless))
-        metrics_give(one, handle, ROLLOUT_SAMPLE_EMPTY, NAN, now_ms, NULL);
-    if (missing)
-        return;
-    const double value = metric_combine(
-        source->form,
-        metric_sketch_value(&sketches[METRIC_SIDE_CANARY], source->statistic, source->percentile),
-        one->control);
-    metrics_give(one, handle, ROLLOUT_SAMPLE_VALUE, value, now_ms - (int64_t)(now - at) * TENTH_MS,
-                 NULL);
+    const enum metric_form form = one->source.form;
+    const bool keep = keeps_control(one, rollout_policy(handle->core), tally);
+    double canary = NAN;
+    int64_t at_ms = now_ms;
+    bool told = side_value(one, tally, METRIC_SIDE_CANARY, &canary, &at_ms);
+    if (!keep)
+        told &= side_value(one, tally, METRIC_SIDE_CONTROL, &one->control, &at_ms);
+    const bool hopeless =
+        !keep && tally->members[METRIC_SIDE_CONTROL] == 0 && metric_uses(form, METRIC_SIDE_CONTROL);
+    const int64_t unix_ms = clock_unix_ms();
+    if (told)
+        metrics_give(one, handle, ROLLOUT_SAMPLE_VALUE, metric_combine(form, canary, one->control),
+                     unix_ms - (now_ms - at_ms), NULL);
+    else if (one->begun || hopeless)
+        metrics_give(one, handle, ROLLOUT_SAMPLE_EMPTY, NAN, unix_ms, NULL);
 }
 
 void metrics_ask_fleet(struct metrics_one *one, const struct rollout_handle *handle)
 {
     struct metrics *metrics = one->watch->metrics;
-    const int64_t max_age = rollout_policy(handle->core)->metrics[one->index].max_age_ms / TENTH_MS;
-    const uint32_t now = metrics_now(metrics);
+    const int64_t max_age_ms = rollout_policy(handle->core)->metrics[one->index].max_age_ms;
+    const int64_t now_ms = loop_now_ms(metrics->loop);
     struct tally tally = {{0}, {0}};
     for (size_t i = 0; i < METRIC_SIDES; i++)
         metric_sketch_reset(&metrics->sketches[i]);
-    add_members(one, handle, now > max_age ? (uint32_t)(now - max_age) : 0, &tally);
-    conclude(one, handle, &tally, now);
+    add_members(one, handle, now_ms - max_age_ms, &tally);
+    conclude(one, handle, &tally, now_ms);
 }

@@ -11,12 +11,11 @@
 #include "common/base/str.h"
 #include "common/base/ulid.h"
 
-/* What one device told of one number. Times are tenths of a second since metrics_open, from 1; 0:
- * never. */
+/* What one device told of one number. Times are of the loop's clock; 0: never. */
 struct metrics_point {
     double value;
-    float rate; /* increase per second from the telemetry before; NaN: not known */
-    uint32_t at, before;
+    double rate; /* increase per second from the telemetry before; NaN: not known */
+    int64_t at_ms, before_ms;
 };
 
 struct metrics_series {
@@ -30,8 +29,8 @@ struct metrics_series {
 };
 
 struct metrics_member {
-    uint32_t since; /* on its side */
-    uint8_t side;   /* enum metric_side, or METRIC_SIDES: neither */
+    int64_t since_ms; /* on its side */
+    uint8_t side;     /* enum metric_side, or METRIC_SIDES: neither */
 };
 
 struct metrics_watch;
@@ -56,8 +55,8 @@ struct metrics_watch {
     struct metrics *metrics;
     struct metrics_watch *next;
     char id[ULID_TEXT];
-    uint32_t number; /* of its files */
-    uint32_t opened; /* as metrics_point.at */
+    uint32_t number;   /* of its files */
+    int64_t opened_ms; /* loop's clock */
     bool seen;
     struct metrics_member *members;
     uint32_t members_len;
@@ -68,7 +67,6 @@ struct metrics {
     struct loop *loop;
     struct metrics_rollouts rollouts;
     char *folder, *fetch_helper;
-    int64_t opened_ms; /* loop's clock */
     struct loop_timer timer;
     struct metrics_watch *watches;
     uint32_t numbers; /* watches so far */
@@ -87,7 +85,6 @@ void metrics_give(struct metrics_one *one, const struct rollout_handle *handle,
 bool metrics_rollout(const struct metrics_one *one, struct rollout_handle *ret);
 
 /* metrics_fleet.c */
-uint32_t metrics_now(const struct metrics *metrics);
 /* Finds or makes it, and marks it wanted; NULL: the table is full. */
 struct metrics_series *metrics_want(struct metrics *metrics, const struct metric_source *source,
                                     const char *app);
