@@ -362,7 +362,7 @@ static bool take_head(struct api_request *request, const struct rollout_handle *
         .channel = arena_printf(&request->arena, "%s/%s", handle->app, handle->channel),
         .release = api_release_name(request, bytes_of(handle->digest, DIGEST_BYTES)),
         .base_release = api_release_name(request, base),
-        .state = rollout_state_name(view->state),
+        .state = handle->lost_state ? handle->lost_state : rollout_state_name(view->state),
         .policy_name = handle->policy_name,
         .started_ms = handle->started_ms,
         .ended_ms = handle->ended_ms,

@@ -121,7 +121,10 @@ static void insert_live(struct rollouts *r, struct rollouts_live *live)
 /* Effects that the log has, but that the stored inputs do not give: inputs are missing. */
 static void check_history(struct rollouts_live *live)
 {
-    if (live->effects >= live->row.effects || live->row.ended_ms > 0)
+    if (live->effects >= live->row.effects)
+        return;
+    live->lost = true;
+    if (live->row.ended_ms > 0)
         return;
     log_write(LOG_LEVEL_ERROR, "rollout %s: its history is lost (%llu of %llu effects); it ends",
               live->row.id, (unsigned long long)live->effects,
@@ -205,6 +208,8 @@ static void take_moved(struct rollouts *r, const struct log_entry *entry)
     if (!live)
         return;
     live->changed = true;
+    const char *state = arena_strdup(&live->arena, moved.to);
+    live->row.state = state ? state : live->row.state;
     if (moved.finished)
         live->row.ended_ms = entry->time_ms;
 }
@@ -246,6 +251,7 @@ void rollouts_handle_of(const struct rollouts_live *live, struct rollout_handle 
                                    .has_base = row->has_base,
                                    .decision = row->decision,
                                    .core = live->core,
+                                   .lost_state = live->lost ? row->state : NULL,
                                    .members_len = live->members_stepped,
                                    .members = live->devices};
     memcpy(ret->digest, row->digest, DIGEST_BYTES);
