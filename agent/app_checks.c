@@ -63,7 +63,7 @@ static void take_result(struct app_checks *checks, uint32_t check, bool ok, cons
     struct running *running = &checks->running[check];
     running->trouble[0] = '\0';
     if (!ok)
-        (void)snprintf(running->trouble, sizeof running->trouble, "check %s: %s",
+        (void)snprintf(running->trouble, sizeof running->trouble, "check %s: %.180s",
                        checks->plan->checks[check].check->name, text);
     bool changed = health_result(&checks->health, check, ok, now_ms(checks));
     if (changed)

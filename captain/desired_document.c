@@ -129,9 +129,10 @@ enum err_code desired_seal(const struct desired_signer *p, const struct codec_ty
                            struct err *err)
 {
     struct bytes payload;
+    const char *sign_type = type == &codec_device_desired ? SIGN_TYPE_DEVICE : SIGN_TYPE_DESIRED;
     enum err_code code = codec_encode(type, document, arena, &payload, err);
     if (code == ERR_OK)
-        code = sign_seal(SIGN_TYPE_DESIRED, payload, &p->keys->desired, 1, arena, ret, err);
+        code = sign_seal(sign_type, payload, &p->keys->desired, 1, arena, ret, err);
     return code;
 }
 
