@@ -82,6 +82,7 @@ static bool mark(struct replay *replay, const struct rollout_verdict *logged)
 struct compared {
     const char *id;
     uint64_t until;
+    uint64_t newest; /* input of the newest verdict in the log, plus 1; 0: none */
     uint64_t missing_input;
     const char *missing; /* NULL: all came again */
 };
@@ -97,8 +98,11 @@ static enum err_code compare_one(struct replay *replay, struct bytes entry_bytes
         code = codec_decode(&codec_rollout_verdict, entry.body, arena, &logged, err);
     if (code != ERR_OK)
         return err_wrap(err, "an entry of the log");
-    if (!str_equal(logged.id, compared->id) || logged.input > compared->until ||
-        mark(replay, &logged))
+    if (!str_equal(logged.id, compared->id))
+        return ERR_OK;
+    if (logged.input >= compared->newest)
+        compared->newest = logged.input + 1;
+    if (logged.input > compared->until || mark(replay, &logged))
         return ERR_OK;
     /* Newest first: the last that is missing is the first difference. */
     compared->missing_input = logged.input;
@@ -149,7 +153,10 @@ static enum err_code judge_same(struct replay *replay, const struct rollout_hand
     const enum err_code code = compare_log(replay, &compared, handle->decision, err);
     if (code != ERR_OK)
         return code;
-    const char *extra = first_extra(replay, compared.missing_input);
+    /* What a live one has only just said may not have come to the log yet. */
+    const uint64_t logged = handle->ended_ms ? UINT64_MAX : compared.newest;
+    const char *extra =
+        first_extra(replay, logged < compared.missing_input ? logged : compared.missing_input);
     const char *difference = extra ? extra : compared.missing;
     ret->same = difference == NULL;
     ret->first_difference = difference ? difference : "";

@@ -223,9 +223,16 @@ static void sites(struct view *view, const char *below, const struct rollout_wav
 
 /* Gates: why it waits, how long yet, what comes then. */
 
+static bool goes_back(const struct rollout_info *info)
+{
+    return str_equal(info->state, "aborting") || str_equal(info->state, "rolling_back");
+}
+
 static void gate_row(struct view *view, const char *below, const struct rollout_info *info)
 {
     const struct rollout_gate_info *gate = info->gate;
+    if (gate && goes_back(info) && !str_equal(gate->verdict, "fail"))
+        gate = NULL; /* it was no gate that turned it round */
     const char *left = "";
     if (gate && gate->until_ms > view->now_ms)
         left = output_text(
@@ -247,7 +254,7 @@ static bool is_silent(const struct rollout_gate_info *gate)
 static void gates_rows(struct view *view, const char *below, const struct rollout_info *info,
                        const struct rollout_wave_info *wave)
 {
-    for (size_t i = 0; i < wave->gates_len; i++) {
+    for (size_t i = 0; i < wave->gates_len && !goes_back(info); i++) {
         const struct rollout_gate_info *gate = &wave->gates[i];
         const bool told = info->gate && str_equal(gate->gate, info->gate->gate);
         if (!told && !is_silent(gate))
