@@ -236,6 +236,37 @@ static void test_rollouts__nothing_changes_while_the_fleet_is_frozen(void **stat
     assert_int_equal(check_history(w, w->rollout), ROLLOUT_SUCCEEDED);
 }
 
+static bool one_was_told(struct world *w)
+{
+    for (unsigned i = 0; i < w->sims_len; i++)
+        if (w->sims[i].busy)
+            return true;
+    return false;
+}
+
+static void test_rollouts__silence_after_the_offer_is_a_failure(void **state)
+{
+    struct world *w = *state;
+    w->work_ms = 60000; /* until it goes silent nobody ends */
+    start_rollout(w, "hello@1.1", POLICY "silent: 1s\n");
+    assert_true(turn_until(w, one_was_told, WAIT_MS));
+    for (unsigned i = 0; i < w->sims_len; i++) {
+        if (!w->sims[i].busy)
+            continue;
+        w->sims[i].online = false; /* its lease counts on */
+        break;
+    }
+    w->work_ms = WORK_MS;
+    for (unsigned i = 0; i < w->sims_len; i++)
+        w->sims[i].done_at_ms = 0;
+    await_state(w, w->rollout, "succeeded");
+    const struct rollout_info info = info_of(w, w->rollout);
+    assert_int_equal(info.failed, 1);
+    assert_int_equal(info.on_target, DEVICES - 1);
+    assert_int_equal(captain_end(w, SIGTERM), 0);
+    assert_int_equal(check_history(w, w->rollout), ROLLOUT_SUCCEEDED);
+}
+
 static void purge(struct world *w, const char *stream)
 {
     char subject[64];
@@ -352,6 +383,7 @@ int main(int argc, char **argv)
         ROLLOUTS_TEST(one_that_comes_late_goes_through_the_same_gates),
         ROLLOUTS_TEST(a_site_outside_its_window_is_left_alone),
         ROLLOUTS_TEST(nothing_changes_while_the_fleet_is_frozen),
+        ROLLOUTS_TEST(silence_after_the_offer_is_a_failure),
         ROLLOUTS_TEST(streams_deleted_in_mid_wave_change_nothing),
         ROLLOUTS_TEST(captain_killed_at_random_ends_the_same),
         ROLLOUTS_TEST(captain_killed_at_random_still_goes_back),
