@@ -5,6 +5,8 @@
 #include "common/base/mem.h"
 #include "tests/sim/world.h"
 
+enum { FINGERPRINTS_BELOW = 1000 };
+
 void captain_grow(struct captain *c, uint32_t devices)
 {
     if (devices <= c->devices)
@@ -104,9 +106,10 @@ static void take_known(struct world *world, const struct bus_message *event,
     captain_input(world, &(struct rollout_input){.kind = ROLLOUT_IN_TICK});
     if (!c->up)
         return;
-    const uint64_t before = rollout_fingerprint(c->core);
+    const bool looks = world->devices_len < FINGERPRINTS_BELOW; /* each looks at every member */
+    const uint64_t before = looks ? rollout_fingerprint(c->core) : 0;
     give(world, event, what, event->number);
-    if (c->up && rollout_fingerprint(c->core) != before)
+    if (looks && c->up && rollout_fingerprint(c->core) != before)
         world_break(world, "event %u of %s, told again, changes something", event->number,
                     world->devices[event->device].name);
 }

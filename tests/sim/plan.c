@@ -175,6 +175,8 @@ static void about_device(struct world *world, const struct plan_fault *fault, st
         world_say(world, "operator deletes %s", d->name);
         break;
     default:
+        if (!device_is_reachable(d))
+            return; /* it cannot say so */
         world_say(world, "%s is unhealthy on the base", d->name);
     }
     give(world, table[fault->kind].input, d->number);
