@@ -19,55 +19,78 @@ enum {
     PAGE_MAX = 1000
 };
 
-/* What one app of one device should run now. */
+/* What a channel wants now: what its rollout, or else its last decision, says. */
 
-struct should {
-    struct bytes digest; /* empty: nothing */
-    bool pinned;
+struct wanted {
+    char channel[CHANNEL_NAME_MAX]; /* of whom this is */
     bool in_rollout;
-    struct rollout_handle handle; /* of the live rollout, if in_rollout */
-    uint32_t member;              /* ROLLOUT_NONE: not in it */
-    bool target;                  /* the rollout gives it the target */
+    struct rollout_handle handle; /* of the live rollout */
+    uint8_t target_digest[DIGEST_BYTES],
+        digest[DIGEST_BYTES];  /* digest: of those not in the wave */
+    struct bytes target, base; /* empty: nothing */
+    const char *target_name, *base_name;
 };
 
-/* The channel alone: what its rollout, or else its last decision, says. */
-static enum err_code should_of_channel(struct api_request *request, uint32_t device,
-                                       const struct api_channel *channel, struct should *ret,
-                                       struct err *err)
+static enum err_code wanted_of(struct api_request *request, const struct api_channel *channel,
+                               struct wanted *ret, struct err *err)
 {
     struct captain *captain = request->captain;
     struct store_channel row;
+    memset(ret, 0, sizeof *ret);
+    (void)snprintf(ret->channel, sizeof ret->channel, "%s/%s", channel->app, channel->channel);
     ret->in_rollout =
         rollouts_live(captain->rollouts, channel->app, channel->channel, &ret->handle);
-    ret->member = ROLLOUT_NONE;
     if (ret->in_rollout) {
-        ret->member = rollouts_member(captain->rollouts, &ret->handle, device);
-        ret->target = ret->member != ROLLOUT_NONE && rollout_targets(ret->handle.core, ret->member);
-        const uint8_t *digest = ret->target ? ret->handle.digest : ret->handle.base_digest;
-        if (ret->target || ret->handle.has_base)
-            digest = arena_dup(&request->arena, digest, DIGEST_BYTES);
-        else
-            digest = NULL;
-        ret->digest = bytes_of(digest, digest ? DIGEST_BYTES : 0);
-        return ERR_OK;
+        memcpy(ret->target_digest, ret->handle.digest, DIGEST_BYTES);
+        memcpy(ret->digest, ret->handle.base_digest, DIGEST_BYTES);
+        ret->target = bytes_of(ret->target_digest, DIGEST_BYTES);
+        ret->base = bytes_of(ret->digest, ret->handle.has_base ? DIGEST_BYTES : 0);
+    } else {
+        const enum err_code code = store_channel_get(captain->db, channel->app, channel->channel,
+                                                     &request->arena, &row, err);
+        if (code == ERR_OK && !row.unsettled) {
+            memcpy(ret->digest, row.digest, DIGEST_BYTES);
+            ret->base = bytes_of(ret->digest, DIGEST_BYTES);
+        }
+        if (code == ERR_NOT_FOUND)
+            *err = (struct err){0}; /* an agent may name a channel that nobody has set */
+        else if (code != ERR_OK)
+            return code;
     }
-    const enum err_code code =
-        store_channel_get(captain->db, channel->app, channel->channel, &request->arena, &row, err);
-    if (code == ERR_OK && !row.unsettled) {
-        const uint8_t *digest = arena_dup(&request->arena, row.digest, DIGEST_BYTES);
-        ret->digest = bytes_of(digest, digest ? DIGEST_BYTES : 0);
-    }
-    if (code == ERR_NOT_FOUND)
-        *err = (struct err){0}; /* an agent may name a channel that nobody has set */
-    return code == ERR_NOT_FOUND ? ERR_OK : code;
+    ret->target_name = api_release_name(request, ret->target);
+    ret->base_name = api_release_name(request, ret->base);
+    return ret->target_name && ret->base_name ? ERR_OK : api_too_large(err);
 }
 
-static void take_pin(const struct device_set *said, const char *app, struct should *ret)
+/* What one app of one device should run. */
+struct should {
+    const struct wanted *wanted;
+    struct bytes digest; /* empty: nothing */
+    const char *name;
+    bool pinned;
+    uint32_t member; /* ROLLOUT_NONE: not in a rollout */
+    bool target;     /* the rollout gives it the target */
+};
+
+static void should_of(struct api_request *request, const struct wanted *wanted, uint32_t device,
+                      struct should *ret)
+{
+    *ret = (struct should){.wanted = wanted, .member = ROLLOUT_NONE};
+    if (wanted->in_rollout)
+        ret->member = rollouts_member(request->captain->rollouts, &wanted->handle, device);
+    ret->target = ret->member != ROLLOUT_NONE && rollout_targets(wanted->handle.core, ret->member);
+    ret->digest = ret->target ? wanted->target : wanted->base;
+    ret->name = ret->target ? wanted->target_name : wanted->base_name;
+}
+
+static void take_pin(struct api_request *request, const struct device_set *said, const char *app,
+                     struct should *ret)
 {
     for (size_t i = 0; i < said->pins_len; i++)
         if (str_equal(said->pins[i].app, app)) {
             ret->pinned = true;
             ret->digest = said->pins[i].digest;
+            ret->name = api_release_name(request, ret->digest);
         }
 }
 
@@ -123,7 +146,7 @@ static void tell_contact(struct telling *telling)
 /* Who holds what it waits for. */
 static const char *holders(struct telling *telling)
 {
-    const struct rollout_handle *handle = &telling->should->handle;
+    const struct rollout_handle *handle = &telling->should->wanted->handle;
     const struct fleet *fleet = telling->request->captain->fleet;
     const char *text = "";
     uint32_t told = 0;
@@ -146,7 +169,7 @@ static const char *holders(struct telling *telling)
 
 static void tell_lease(struct telling *telling)
 {
-    const struct rollout_handle *handle = &telling->should->handle;
+    const struct rollout_handle *handle = &telling->should->wanted->handle;
     int64_t retry_ms = 0;
     const enum lease_answer answer =
         rollout_would_lease(handle->core, telling->should->member, clock_unix_ms(), &retry_ms);
@@ -176,7 +199,7 @@ static void tell_lease(struct telling *telling)
 
 static void tell_gate(struct telling *telling, const struct rollout_view *view)
 {
-    const struct rollout_handle *handle = &telling->should->handle;
+    const struct rollout_handle *handle = &telling->should->wanted->handle;
     char sentence[GATE_SENTENCE_MAX];
     if (view->verdict.gate == 0 || view->verdict.verdict == GATE_PASS)
         return;
@@ -194,7 +217,7 @@ static void tell_gate(struct telling *telling, const struct rollout_view *view)
 static void tell_place(struct telling *telling, const struct rollout_device_view *device,
                        const struct rollout_view *view)
 {
-    const struct rollout_handle *handle = &telling->should->handle;
+    const struct rollout_handle *handle = &telling->should->wanted->handle;
     const char *class = device->class == POLICY_CLASS_NONE ? "" : policy_class_name(device->class);
     if (device->device == ROLLOUT_QUARANTINED)
         tell(telling, "quarantined", class,
@@ -222,15 +245,15 @@ static void tell_rollout(struct telling *telling)
 {
     struct rollout_device_view device;
     struct rollout_view view;
-    if (!telling->should->in_rollout)
+    if (!telling->should->wanted->in_rollout)
         return;
     if (telling->should->member == ROLLOUT_NONE) {
         tell(telling, "rollout", "", "it is not in rollout %s, which steers its channel",
-             telling->should->handle.id);
+             telling->should->wanted->handle.id);
         return;
     }
-    rollout_view(telling->should->handle.core, &view);
-    rollout_device_view(telling->should->handle.core, telling->should->member, &device);
+    rollout_view(telling->should->wanted->handle.core, &view);
+    rollout_device_view(telling->should->wanted->handle.core, telling->should->member, &device);
     tell_place(telling, &device, &view);
     tell_gate(telling, &view);
     if (telling->should->target && !device.leased)
@@ -268,15 +291,17 @@ static enum err_code why_app(struct api_request *request, uint32_t device,
                              const struct device_set *said, const struct app_status *app,
                              struct why_app *ret, struct err *err)
 {
-    struct should should = {0};
+    struct should should;
+    struct wanted wanted;
     struct api_channel channel = {0};
     struct telling telling = {.request = request, .device = device, .name = said->device};
     (void)snprintf(channel.app, sizeof channel.app, "%s", app->app);
     (void)snprintf(channel.channel, sizeof channel.channel, "%s", app->channel);
-    enum err_code code = should_of_channel(request, device, &channel, &should, err);
+    enum err_code code = wanted_of(request, &channel, &wanted, err);
     if (code != ERR_OK)
         return code;
-    take_pin(said, app->app, &should);
+    should_of(request, &wanted, device, &should);
+    take_pin(request, said, app->app, &should);
     telling.should = &should;
     telling.reasons = arena_alloc(&request->arena, REASONS_MAX * sizeof *telling.reasons);
     if (!telling.reasons)
@@ -284,13 +309,13 @@ static enum err_code why_app(struct api_request *request, uint32_t device,
     *ret = (struct why_app){.app = app->app,
                             .channel = app->channel,
                             .runs = api_release_name(request, app->digest),
-                            .should = api_release_name(request, should.digest),
-                            .rollout = should.in_rollout ? should.handle.id : ""};
+                            .should = should.name,
+                            .rollout = wanted.in_rollout ? wanted.handle.id : ""};
     ret->ok = bytes_equal(app->digest, should.digest) && app->state == APP_STATE_HEALTHY;
     if (should.pinned)
         tell(&telling, "pinned", "captain device unpin takes it away", "an operator holds it on %s",
              ret->should ? ret->should : "");
-    if (!ret->ok || (should.in_rollout && !should.target))
+    if (!ret->ok || (wanted.in_rollout && !should.target))
         tell_rollout(&telling);
     if (!ret->ok) {
         tell_contact(&telling);
@@ -341,6 +366,7 @@ struct drift {
     struct api_request *request;
     struct drift_info *infos;
     size_t len, limit;
+    struct wanted wanted;          /* of the channel seen last: most devices follow the same */
     struct store_device_set *said; /* of those of whom anything is said, by name */
     size_t said_len;
 };
@@ -370,8 +396,8 @@ static const char *short_why(const struct drift *drift, uint32_t device,
     struct rollout_device_view view;
     if (!fleet_online(drift->request->captain->fleet, device, clock_unix_ms()))
         return "out of contact";
-    if (should->in_rollout && should->member != ROLLOUT_NONE) {
-        rollout_device_view(should->handle.core, should->member, &view);
+    if (should->member != ROLLOUT_NONE) {
+        rollout_device_view(should->wanted->handle.core, should->member, &view);
         if (view.boxed)
             return "in the penalty box";
         return view.device == ROLLOUT_ON_BASE ? "" : rollout_device_name(view.device);
@@ -384,25 +410,25 @@ static enum err_code drift_of_app(struct drift *drift, uint32_t device,
                                   struct err *err)
 {
     struct api_request *request = drift->request;
-    struct should should = {0};
+    struct should should;
     struct api_channel channel;
     enum err_code code = api_read_channel(app->channel, &channel, err);
-    if (code == ERR_OK)
-        code = should_of_channel(request, device, &channel, &should, err);
+    if (code == ERR_OK && !str_equal(drift->wanted.channel, app->channel))
+        code = wanted_of(request, &channel, &drift->wanted, err);
     if (code != ERR_OK)
         return code;
-    take_pin(said, channel.app, &should);
-    const char *name = api_release_name(request, should.digest);
+    should_of(request, &drift->wanted, device, &should);
+    take_pin(request, said, channel.app, &should);
     struct drift_info *info = &drift->infos[drift->len];
-    if (!name)
+    if (!should.name)
         return api_too_large(err);
-    if (str_equal(name, app->release))
+    if (str_equal(should.name, app->release))
         return ERR_OK;
     *info = (struct drift_info){.device = said->device,
                                 .app = arena_strdup(&request->arena, channel.app),
                                 .channel = arena_strdup(&request->arena, channel.channel),
                                 .runs = arena_strdup(&request->arena, app->release),
-                                .should = name,
+                                .should = should.name,
                                 .why = short_why(drift, device, &should, app->state)};
     drift->len++;
     return info->app && info->channel && info->runs ? ERR_OK : api_too_large(err);
