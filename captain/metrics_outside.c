@@ -34,8 +34,8 @@ static enum err_code read_answer(const struct metrics_one *one, struct prometheu
     arena_init(&arena, ANSWER_ARENA_BYTES);
     const char *path = path_of(one, &arena);
     enum err_code code = file_read(path, PROMETHEUS_ANSWER_MAX_BYTES, &arena, &text, err);
-    if (code == ERR_OK)
-        code = prometheus_read(text, ret, err);
+    if (code == ERR_OK && prometheus_read(text, ret, err) != ERR_OK)
+        code = err_wrap(err, "%s", one->source.url);
     (void)unlink(path);
     return code;
 }
@@ -52,14 +52,12 @@ static void on_answer(void *arg, const struct err *err)
         code = read_answer(one, &answer, &failed);
     if (!metrics_rollout(one, &handle))
         return; /* the wave ended meanwhile */
-    if (code != ERR_OK) {
-        (void)err_wrap(&failed, "%s", one->source.url);
+    if (code != ERR_OK)
         give_error(one, &handle, &failed);
-    } else if (answer.empty) {
+    else if (answer.empty)
         metrics_give(one, &handle, ROLLOUT_SAMPLE_EMPTY, NAN, clock_unix_ms(), NULL);
-    } else {
+    else
         metrics_give(one, &handle, ROLLOUT_SAMPLE_VALUE, answer.value, answer.time_ms, NULL);
-    }
 }
 
 static enum err_code start(struct metrics_one *one, int64_t max_age_ms, struct err *err)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "captain/core/metric.h"
 #include "captain/io/yaml_bind.h"
 #include "common/base/mem.h"
 
@@ -52,6 +53,14 @@ static const char *must_plain(const char *text)
         if ((unsigned char)*p < ' ' || *p == 0x7f)
             return "a text without control characters";
     return text[0] ? NULL : "a text that is not empty";
+}
+
+static const char *must_source(const char *text)
+{
+    struct metric_source source;
+    if (metric_parse(text, &source, NULL) == ERR_OK)
+        return must_plain(text);
+    return "a telemetry, app or prometheus source as in captain-policy.yaml(5)";
 }
 
 static const char *must_name(const char *text)
@@ -166,8 +175,8 @@ MAP(wave_map, "a wave", place, wave_fields, &wave_initial);
 #define S struct metric_file
 static const struct yaml_field metric_fields[] = {
     {"name", YAML_CHARS, true, CHARS(S, metric.name), .breach = must_name, .example = "errors"},
-    {"source", YAML_CHARS, true, CHARS(S, metric.source), .breach = must_plain,
-     .example = "\"telemetry p95(cpu)\""},
+    {"source", YAML_CHARS, true, CHARS(S, metric.source), .breach = must_source,
+     .example = "telemetry p95 cpu_percent"},
     {"op", YAML_CHOICE, true, AT(S, metric.op), .choices = op_choices, .example = "below"},
     {"limit", YAML_REAL, true, AT(S, metric.limit), .example = "0.5"},
     {"count", YAML_NUMBER, false, AT(S, metric.count), .min = 1, .max = 1000, .example = "3"},

@@ -12,8 +12,9 @@
 enum { PROMETHEUS_ANSWER_MAX_BYTES = 256 << 10, PROMETHEUS_LOOKBACK_MAX_MS = 5 * 60 * 1000 };
 
 /* In the arena; NULL when it is full. url: of the server, with the path it may lie under. Samples
- * older than max_age_ms shall not count: the server's own look back (five minutes) is shortened to
- * it, since the answer bears the time of the question and not that of the sample. */
+ * older than max_age_ms shall not count, but an answer bears the time of the question and not that of
+ * the sample: so the server is asked to look back no further (lookback_delta). Servers that do not
+ * know it, as 2.42, look back their own five minutes. */
 const char *prometheus_url(const char *url, const char *query, int64_t max_age_ms,
                            struct arena *arena);
 

@@ -89,7 +89,8 @@ static const char whole[] = "name: nightly\n"
                             "progress: 90m\n"
                             "approvals: 0\n"
                             "metrics:\n"
-                            "  - {name: errors, source: 'rate(\"x\\y\"[5m])', op: <=, limit: "
+                            "  - {name: errors, source: 'prometheus http://p:9090 "
+                            "rate(\"x\\y\"[5m])', op: <=, limit: "
                             "-0.25, count: 3, every: 15s}\n"
                             "retries: {failed: 1, rejected: 2, timed_out: 3, silent: 4}\n"
                             "silent: 5m\n"
@@ -150,7 +151,7 @@ static void check_gates(const struct policy *policy)
 static void check_rest(const struct policy *policy)
 {
     assert_int_equal(policy->metrics_len, 1);
-    assert_string_equal(policy->metrics[0].source, "rate(\"x\\y\"[5m])");
+    assert_string_equal(policy->metrics[0].source, "prometheus http://p:9090 rate(\"x\\y\"[5m])");
     assert_int_equal(policy->metrics[0].op, POLICY_OP_AT_MOST);
     assert_true(policy->metrics[0].limit == -0.25);
     assert_int_equal(policy->metrics[0].count, 3);
@@ -272,7 +273,7 @@ static void test_policy_yaml__rules_of_the_core_name_their_line_too(void **state
     expect_wrong("soak: 1m\nwaves:\n  - {name: b, count: 2}\n",
                  "p.yaml:3:3: the last wave must take all devices, or the rollout has no end",
                  NULL);
-    expect_wrong("metrics:\n  - {name: a, source: b, op: <, limit: 1, max_age: 0s}\n",
+    expect_wrong("metrics:\n  - {name: a, source: app max b, op: <, limit: 1, max_age: 0s}\n",
                  "p.yaml:2:3: a metric's max_age is 0 ms; it must be 1 ms to 366 days", NULL);
     expect_wrong("waves:\n  - {name: a, all: true}\n  - {name: b, all: true}\n",
                  "p.yaml:2:5: waves[0] takes all devices; only the last may", NULL);
