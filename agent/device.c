@@ -42,7 +42,8 @@ static void collect_labels(struct device *device)
             (struct cohort_label){device->config->labels[i].key, device->config->labels[i].value};
 }
 
-static enum err_code take(struct device *device, struct bytes envelope, struct err *err)
+static enum err_code take(struct device *device, struct bytes envelope, int64_t now_ms,
+                          struct err *err)
 {
     struct arena arena;
     struct device_desired document;
@@ -50,7 +51,7 @@ static enum err_code take(struct device *device, struct bytes envelope, struct e
     const void *copy = arena_dup(&arena, envelope.ptr, envelope.len);
     enum err_code code =
         copy ? trust_device(device->trust, bytes_of(copy, envelope.len), device->name,
-                            device->envelope, device->document.generation, clock_unix_ms(), &arena,
+                            device->envelope, device->document.generation, now_ms, &arena,
                             &document, err)
              : err_set(err, ERR_SIZE, "the document about this device is too large");
     if (code != ERR_OK) {
@@ -65,6 +66,8 @@ static enum err_code take(struct device *device, struct bytes envelope, struct e
     return ERR_OK;
 }
 
+/* Whatever the time: a pin holds until something newer is said (nothing is fetched by one that has
+ * expired). */
 static enum err_code recall(struct device *device, struct err *err)
 {
     struct arena arena;
@@ -72,7 +75,7 @@ static enum err_code recall(struct device *device, struct err *err)
     struct err ignored;
     arena_init(&arena, DEVICE_ARENA_MAX_BYTES);
     enum err_code code = agent_store_get_device(device->store, &arena, &envelope, err);
-    if (code == ERR_OK && take(device, envelope, &ignored) != ERR_OK)
+    if (code == ERR_OK && take(device, envelope, 0, &ignored) != ERR_OK)
         log_err("what was said of this device is not followed", &ignored);
     arena_fini(&arena);
     return code == ERR_NOT_FOUND ? ERR_OK : code;
@@ -110,7 +113,7 @@ bool device_desired(struct device *device, struct bytes envelope, struct err *er
     err->code = ERR_OK;
     if (bytes_equal(envelope, device->envelope))
         return false;
-    if (take(device, envelope, err) == ERR_OK) {
+    if (take(device, envelope, clock_unix_ms(), err) == ERR_OK) {
         device->dirty = true;
         return true;
     }

@@ -22,7 +22,8 @@
 enum {
     PATH_BYTES = 1200,
     BEATS_PER_HANG = 4,
-    STEADY_MS = 30000,     /* an agent that ran this long did not end "in a row" */
+    STEADY_MS = 30000, /* an agent that ran this long did not end "in a row" */
+    STALL_MS = 1000,
     FIRE_AGAIN_MS = 60000, /* after a disk that could not be written */
     RESTART_MAX_MS = 60000,
 };
@@ -286,7 +287,11 @@ static void wait_for_news(struct supervisor *s)
 {
     struct pollfd fds[2] = {{.fd = s->signal_fd, .events = POLLIN},
                             {.fd = s->pipe_fd, .events = POLLIN}};
-    (void)poll(fds, 2, wait_ms(s));
+    int64_t from_ms = steady_ms();
+    int asked_ms = wait_ms(s);
+    (void)poll(fds, 2, asked_ms);
+    if (steady_ms() - from_ms - asked_ms > STALL_MS) /* we were stopped, and the agent with us */
+        s->beat_ms = steady_ms();
     if (s->pipe_fd >= 0)
         hear(s);
     take_signals(s);
