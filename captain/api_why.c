@@ -402,7 +402,9 @@ static const char *short_why(const struct drift *drift, uint32_t device,
             return "in the penalty box";
         return view.device == ROLLOUT_ON_BASE ? "" : rollout_device_name(view.device);
     }
-    return api_state_name(state);
+    if (should->pinned)
+        return "pinned";
+    return state == APP_STATE_HEALTHY ? "has not changed yet" : api_state_name(state);
 }
 
 static enum err_code drift_of_app(struct drift *drift, uint32_t device,
