@@ -166,19 +166,14 @@ static void fill_variables(struct variables *variables)
     variables->at[len] = NULL;
 }
 
-/* In a group of its own, with default signals and only the standard descriptors that it needs. */
-static int spawn(const struct fetch_request *request, int out_fd, pid_t *ret_pid)
+/* Default signals, in a group of its own. */
+static int spawn_with(const char *const *argv, const posix_spawn_file_actions_t *files,
+                      pid_t *ret_pid)
 {
-    char max_bytes[24], low_speed[24];
     sigset_t none, all;
     posix_spawnattr_t attr;
-    posix_spawn_file_actions_t files;
     struct variables *variables DEFER(mem_free_ref) = mem_new(1, sizeof *variables);
     fill_variables(variables);
-    (void)snprintf(max_bytes, sizeof max_bytes, "%" PRIu64, request->max_bytes);
-    (void)snprintf(low_speed, sizeof low_speed, "1/%d", LOW_SPEED_S);
-    const char *const argv[] = {request->helper, "--url",   request->url,  "--to",    request->to,
-                                "--max-bytes",   max_bytes, "--low-speed", low_speed, NULL};
     (void)sigemptyset(&none);
     (void)sigfillset(&all);
     int failed = posix_spawnattr_init(&attr);
@@ -187,20 +182,39 @@ static int spawn(const struct fetch_request *request, int out_fd, pid_t *ret_pid
     (void)posix_spawnattr_setsigmask(&attr, &none);
     (void)posix_spawnattr_setsigdefault(&attr, &all);
     (void)posix_spawnattr_setpgroup(&attr, 0);
-    (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP);
-    failed = posix_spawn_file_actions_init(&files);
-    if (!failed) {
-        failed = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-        if (!failed)
-            failed = posix_spawn_file_actions_adddup2(&files, out_fd, STDOUT_FILENO);
-        if (!failed)
-            failed = posix_spawn(ret_pid, request->helper, &files, &attr,
-                                 (char *const *)(uintptr_t)argv, variables->at);
-        (void)posix_spawn_file_actions_destroy(&files);
-    }
+    failed = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                                 POSIX_SPAWN_SETPGROUP);
+    if (!failed)
+        failed = posix_spawn(ret_pid, argv[0], files, &attr, (char *const *)(uintptr_t)argv,
+                             variables->at);
     (void)posix_spawnattr_destroy(&attr);
     return failed;
+}
+
+/* Nothing to read, the pipe to write, our stderr; all else is closed on exec. */
+static int spawn(const char *const *argv, int out_fd, pid_t *ret_pid)
+{
+    posix_spawn_file_actions_t files;
+    int failed = posix_spawn_file_actions_init(&files);
+    if (failed)
+        return failed;
+    failed = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (!failed)
+        failed = posix_spawn_file_actions_adddup2(&files, out_fd, STDOUT_FILENO);
+    if (!failed)
+        failed = spawn_with(argv, &files, ret_pid);
+    (void)posix_spawn_file_actions_destroy(&files);
+    return failed;
+}
+
+static int spawn_helper(const struct fetch_request *request, int out_fd, pid_t *ret_pid)
+{
+    char max_bytes[24], low_speed[24];
+    (void)snprintf(max_bytes, sizeof max_bytes, "%" PRIu64, request->max_bytes);
+    (void)snprintf(low_speed, sizeof low_speed, "1/%d", LOW_SPEED_S);
+    const char *const argv[] = {request->helper, "--url",   request->url,  "--to",    request->to,
+                                "--max-bytes",   max_bytes, "--low-speed", low_speed, NULL};
+    return spawn(argv, out_fd, ret_pid);
 }
 
 static enum err_code start(struct fetch *fetch, const struct fetch_request *request,
@@ -211,7 +225,7 @@ static enum err_code start(struct fetch *fetch, const struct fetch_request *requ
     if (pipe2(fds, O_CLOEXEC) != 0)
         return err_sys(err, errno, "making a pipe");
     fetch->out_fd = fds[0];
-    const int failed = spawn(request, fds[1], &fetch->pid);
+    const int failed = spawn_helper(request, fds[1], &fetch->pid);
     (void)close(fds[1]);
     if (failed)
         return err_sys(err, failed, "starting %s", request->helper);
