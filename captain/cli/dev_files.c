@@ -157,7 +157,7 @@ static const char release_yaml[] =
     "  - {name: alive, kind: process, service: web, interval: 250ms}\n"
     "  - {name: health, kind: http, url: \"http://127.0.0.1:${PORT}/cgi-bin/health\", expect_body: "
     "ok, "
-    "interval: 500ms, timeout: 1s}\n"
+    "interval: 300ms, timeout: 500ms}\n"
     "confirm: 2s\n";
 
 enum err_code dev_write_release(struct dev *dev, const char *version, const char *script,

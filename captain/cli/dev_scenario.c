@@ -49,20 +49,14 @@ static const struct dev_scenario scenarios[] = {
      .serves = true},
     {.name = "kills-agent",
      .what = "it kills the agent, as often as it comes back",
-     /* Of the two with that configuration the one whose parent is the other: the parent lives. */
-     .script = "(while sleep 1; do\n"
-               "    pids=\n"
-               "    for dir in /proc/[0-9]*; do\n"
-               "        if tr '\\0' ' ' <$dir/cmdline 2>/dev/null | grep -q -F -e \"--config "
-               "$AGENT\"; then\n"
-               "            pids=\"$pids ${dir#/proc/} \"\n"
-               "        fi\n"
+     /* The agent is the child of a parent process that lives and starts it again. */
+     .script = "above=$(awk '/^PPid:/ {print $2}' /proc/$PPID/status)\n"
+               "(while sleep 0.2; do\n"
+               "    for stat in /proc/[0-9]*/stat; do\n"
+               "        read -r pid name state parent rest <$stat &&\n"
+               "        [ \"$parent$name\" = \"$above(captain-agent)\" ] && kill -9 $pid\n"
                "    done\n"
-               "    for pid in $pids; do\n"
-               "        parent=$(awk '/^PPid:/ {print $2}' /proc/$pid/status 2>/dev/null)\n"
-               "        case \"$pids\" in *\" $parent \"*) kill -9 $pid ;; esac\n"
-               "    done\n"
-               "done) &\n",
+               "done 2>/dev/null) &\n",
      .gates = {"failures", "coverage"},
      .canaries = 1,
      .serves = true},
