@@ -5,7 +5,9 @@
 
 enum {
     VERSION = 1,
-    ELIGIBLE = 1,
+    HAS_BASE = 1, /* of the start */
+    FROZEN = 2,
+    ELIGIBLE = 1, /* of a member */
     ONLINE = 2,
     LEASED = 4,
     NAME_MAX_BYTES = 2 * TOKEN_MAX + 1,
@@ -72,7 +74,7 @@ enum err_code rollout_pack_members(const struct rollout_start *start,
                        start->members_len);
     put(&w, VERSION, 1);
     put(&w, start->seed, 8);
-    put(&w, start->has_base, 1);
+    put(&w, (start->has_base ? HAS_BASE : 0u) | (start->frozen ? FROZEN : 0u), 1);
     put_names(&w, names->sites, names->sites_len);
     put_names(&w, names->groups, names->groups_len);
     put(&w, start->strata_len, 4);
@@ -188,7 +190,9 @@ enum err_code rollout_unpack_members(struct bytes in, struct arena *arena,
     *ret_names = (struct rollout_names){0};
     const uint64_t version = get(&r, 1);
     ret->seed = get(&r, 8);
-    ret->has_base = get(&r, 1) != 0;
+    const uint64_t flags = get(&r, 1);
+    ret->has_base = flags & HAS_BASE;
+    ret->frozen = flags & FROZEN;
     ret_names->sites = get_names(&r, &ret_names->sites_len);
     ret_names->groups = get_names(&r, &ret_names->groups_len);
     ret->strata = get_strata(&r, ret_names, &ret->strata_len);

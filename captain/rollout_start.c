@@ -368,16 +368,12 @@ static enum err_code begin(struct rollouts_live *live, struct policy *policy, st
     if (code != ERR_OK)
         return code;
     input.u.start.has_base = row->has_base;
+    input.u.start.frozen = rollouts_frozen(r);
     carry_leases(live, (struct rollout_join *)(uintptr_t)input.u.start.members, devices,
                  input.u.start.members_len);
     rollouts_push(live, &input, &names, NULL);
     if (live->begun)
         rollouts_begin_windows(live);
-    if (!rollouts_frozen(r))
-        return ERR_OK;
-    struct rollout_input freeze = {.kind = ROLLOUT_IN_FREEZE};
-    freeze.u.freeze.on = true;
-    rollouts_push(live, &freeze, NULL, NULL);
     return ERR_OK;
 }
 
