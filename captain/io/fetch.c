@@ -157,11 +157,10 @@ static void fill_variables(struct variables *variables)
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
         const char *value = getenv(kept[i]);
-        if (!value || strlen(kept[i]) + strlen(value) + 2 > VARIABLE_BYTES)
-            continue;
-        (void)snprintf(variables->text[len], VARIABLE_BYTES, "%s=%s", kept[i], value);
-        variables->at[len] = variables->text[len];
-        len++;
+        char *text = variables->text[len];
+        int made = value ? snprintf(text, VARIABLE_BYTES, "%s=%s", kept[i], value) : -1;
+        if (made >= 0 && made < VARIABLE_BYTES)
+            variables->at[len++] = text;
     }
     variables->at[len] = NULL;
 }
