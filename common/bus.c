@@ -108,9 +108,8 @@ static void on_consumed(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
     (void)sub;
     struct consumer_run *consume = arg;
     struct bus_item item = {msg, BUS_ITEM_CONSUMED, consume->generation, message_size(msg)};
-    if (!consume->broken && bus_inbox_put(consume->link->inbox, item, BUS_INBOX_MAX)) {
+    if (!consume->broken && bus_inbox_put(consume->link->inbox, item, BUS_INBOX_MAX))
         return;
-    }
     natsMsg_Destroy(msg);
     if (!consume->broken) {
         consume->broken = true;
@@ -121,8 +120,7 @@ static void on_consumed(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
 
 static void on_complete(void *arg)
 {
-    struct bus_link *link = arg;
-    bus_outbox_release(link->outbox);
+    bus_outbox_release(((struct bus_link *)arg)->outbox);
 }
 
 static void on_closed(natsConnection *nc, void *arg)

@@ -143,7 +143,7 @@ static void test_flow__wrong_words_are_refused_with_a_hint(void **state)
     (void)state;
     expect_refused((const char *[]){"channel", "set", "hello/stable", "hello@9.9", NULL}, 3, "1.1");
     expect_refused((const char *[]){"channel", "set", "hello/stable", "other@1.0", NULL}, 2,
-                   "takes releases of app hello");
+                   "no release of app hello");
     expect_refused((const char *[]){"chanel", "ls", NULL}, 2, "channel");
     expect_refused((const char *[]){"release", "show", "hello@9.9", NULL}, 3, "hello@9.9");
     expect_refused((const char *[]){"device", "show", "lab/nobody", NULL}, 3, "nobody");
