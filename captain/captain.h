@@ -17,17 +17,18 @@
 #include "captain/rollouts.h"
 
 struct captain_options {
-    const char *folder;     /* state: captain.db, keys/, artifact/, release/, root.dsse, captain.lock */
+    const char *folder; /* state: captain.db, keys/, artifact/, release/, root.dsse, captain.lock */
     const char *nats_url;
     const char *nats_creds; /* or NULL */
     const char *nats_ca;    /* or NULL */
     const char *listen;     /* of the artifact store; NULL: "127.0.0.1:0" */
     const char *store_url;  /* what devices are told; NULL: http:// and the address listened on */
     const char *tenant;     /* NULL: "default" */
-    const char *fetch_helper; /* path of captain-fetch, for metrics from outside; NULL: there are none */
-    int64_t online_ms;      /* a device unheard of for so long is offline; 0: 90 s */
-    uint32_t devices_max;   /* 0: 1,000,000 */
-    int64_t flush_ms;       /* 0: 1,000 */
+    const char
+        *fetch_helper; /* path of captain-fetch, for metrics from outside; NULL: there are none */
+    int64_t online_ms; /* a device unheard of for so long is offline; 0: 90 s */
+    uint32_t devices_max; /* 0: 1,000,000 */
+    int64_t flush_ms;     /* 0: 1,000 */
 };
 
 struct captain {

@@ -32,7 +32,8 @@ struct decision {
 };
 
 /* Fills *ret in the arena, or refuses with the error the operator reads. */
-typedef enum err_code (*decision_prepare_fn)(void *arg, struct arena *arena, struct decision *ret, struct err *err);
+typedef enum err_code (*decision_prepare_fn)(void *arg, struct arena *arena, struct decision *ret,
+                                             struct err *err);
 /* seq of the entry; err->code not ERR_OK: nothing was decided. */
 typedef void (*decision_done_fn)(void *arg, uint64_t seq, const struct err *err);
 
@@ -50,9 +51,10 @@ struct decisions_hooks {
     void *arg;
 };
 
-MUST_USE enum err_code decisions_open(struct loop *loop, struct bus *bus, struct db *db, const char *holder,
-                                      const char *folder, const struct decisions_hooks *hooks,
-                                      struct decisions **ret, struct err *err);
+MUST_USE enum err_code decisions_open(struct loop *loop, struct bus *bus, struct db *db,
+                                      const char *holder, const char *folder,
+                                      const struct decisions_hooks *hooks, struct decisions **ret,
+                                      struct err *err);
 /* Those that wait end with ERR_NO_CONTACT: nothing was decided. The one on its way ends with ERR_TIMEOUT:
  * nobody knows. NULL is fine. */
 void decisions_close(struct decisions *decisions);

@@ -15,19 +15,19 @@ struct desired_publisher;
 
 struct desired_options {
     const char *tenant;
-    const char *store_url;   /* http://host:port, what devices are told */
-    int64_t valid_ms;        /* 7 days */
-    int64_t reissue_ms;      /* 1 day */
+    const char *store_url; /* http://host:port, what devices are told */
+    int64_t valid_ms;      /* 7 days */
+    int64_t reissue_ms;    /* 1 day */
 };
 
-MUST_USE enum err_code desired_open(struct loop *loop, struct bus *bus, struct db *db, const struct keys *keys,
-                                    const struct desired_options *options, struct desired_publisher **ret,
-                                    struct err *err);
+MUST_USE enum err_code desired_open(struct loop *loop, struct bus *bus, struct db *db,
+                                    const struct keys *keys, const struct desired_options *options,
+                                    struct desired_publisher **ret, struct err *err);
 void desired_close(struct desired_publisher *publisher);
 
 /* Inside the open transaction: writes the channel's next signed document and the mark. */
-MUST_USE enum err_code desired_issue(struct desired_publisher *publisher, const char *app, const char *channel,
-                                     uint64_t decision, struct err *err);
+MUST_USE enum err_code desired_issue(struct desired_publisher *publisher, const char *app,
+                                     const char *channel, uint64_t decision, struct err *err);
 /* After the commit: sends what is marked. */
 void desired_send(struct desired_publisher *publisher);
 /* On ready: asks the stream for each channel's last message and marks what differs, then sends. */

@@ -22,8 +22,9 @@ struct ingest_counts {
 };
 
 /* Subscribes health.*.* and telemetry.*.* (so before bus_start) and loads the fleet from the tables. */
-MUST_USE enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db, struct fleet *fleet,
-                                   int64_t flush_ms, struct ingest **ret, struct err *err);
+MUST_USE enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db,
+                                   struct fleet *fleet, int64_t flush_ms, struct ingest **ret,
+                                   struct err *err);
 /* Who wants to know what devices said. event: stored for the first time, in the transaction that stores it;
  * health, telemetry: each message that could be read; rolled_back: that transaction was thrown away, and its events come
  * again. Each may be NULL. */

@@ -10,5 +10,5 @@
 #include "proto/messages.h"
 
 /* Inside the open transaction. A kind it does not know (written by a newer captain) is ERR_MALFORMED. */
-MUST_USE enum err_code projection_apply(struct db *db, struct artifacts *artifacts, const struct log_entry *entry,
-                                        struct err *err);
+MUST_USE enum err_code projection_apply(struct db *db, struct artifacts *artifacts,
+                                        const struct log_entry *entry, struct err *err);

@@ -61,7 +61,8 @@ struct rollout_handle {
     bool has_base;
     uint64_t decision;
     const struct rollout *core;
-    const char *lost_state; /* its inputs are lost and core knows nothing: the last state by the log; else NULL */
+    const char *
+        lost_state; /* its inputs are lost and core knows nothing: the last state by the log; else NULL */
     uint32_t members_len;
     const uint32_t *members; /* fleet's device number of each member */
 };

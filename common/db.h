@@ -25,7 +25,8 @@ struct db_schema {
     int migrations_len;
 };
 
-MUST_USE enum err_code db_open(const char *path, const struct db_schema *schema, struct db **ret, struct err *err);
+MUST_USE enum err_code db_open(const char *path, const struct db_schema *schema, struct db **ret,
+                               struct err *err);
 /* Rolls an open transaction back. NULL is fine. */
 void db_close(struct db *db);
 

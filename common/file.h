@@ -17,12 +17,13 @@ MUST_USE enum err_code file_make_dirs(const char *path, mode_t mode, struct err 
 
 /* Writes all of data to a temporary neighbour (path.tmp, locked while it is written), fsyncs it, renames
  * it over path, fsyncs the folder. */
-MUST_USE enum err_code file_replace(const char *path, struct bytes data, mode_t mode, struct err *err);
+MUST_USE enum err_code file_replace(const char *path, struct bytes data, mode_t mode,
+                                    struct err *err);
 
 /* Whole file into the arena, with a NUL behind it that len does not count. ERR_NOT_FOUND when it is
  * missing, ERR_SIZE when it is larger than max_bytes. */
-MUST_USE enum err_code file_read(const char *path, size_t max_bytes, struct arena *arena, struct bytes *ret,
-                                 struct err *err);
+MUST_USE enum err_code file_read(const char *path, size_t max_bytes, struct arena *arena,
+                                 struct bytes *ret, struct err *err);
 
 MUST_USE enum err_code file_sync_dir(const char *path, struct err *err);
 
@@ -31,4 +32,5 @@ MUST_USE enum err_code file_remove_tree(const char *path, struct err *err);
 
 /* Takes an exclusive flock on path (created 0600) and writes holder into it. ERR_CONFLICT naming the
  * holder's text when it is taken. The descriptor is returned owned; closing it releases the lock. */
-MUST_USE enum err_code file_lock(const char *path, const char *holder, int *ret_fd, struct err *err);
+MUST_USE enum err_code file_lock(const char *path, const char *holder, int *ret_fd,
+                                 struct err *err);

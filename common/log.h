@@ -9,7 +9,12 @@
 
 #include "common/base/err.h"
 
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+    LOG_LEVEL_ERROR = 3,
+    LOG_LEVEL_WARNING = 4,
+    LOG_LEVEL_INFO = 6,
+    LOG_LEVEL_DEBUG = 7
+};
 
 /* One journal field; the key is upper case with underscores (DEVICE_ID, APP, RELEASE, ROLLOUT_ID). */
 struct log_field {
@@ -28,7 +33,8 @@ MUST_USE enum err_code log_parse_level(const char *name, enum log_level *ret);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* fields ends with a {NULL, NULL}; at most LOG_FIELDS_MAX. */
-void log_with(enum log_level level, const struct log_field *fields, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void log_with(enum log_level level, const struct log_field *fields, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 /* Writes an error at the top: text and hint. */
 void log_err(const char *what, const struct err *err);

@@ -59,8 +59,9 @@ MUST_USE enum err_code sign_pae(const char *type, struct bytes payload, struct a
                                 struct bytes *ret, struct err *err);
 
 /* An envelope (bytes of the protobuf message Envelope) signed by each key, in the arena. */
-MUST_USE enum err_code sign_seal(const char *type, struct bytes payload, const struct sign_key *keys,
-                                 size_t keys_len, struct arena *arena, struct bytes *ret, struct err *err);
+MUST_USE enum err_code sign_seal(const char *type, struct bytes payload,
+                                 const struct sign_key *keys, size_t keys_len, struct arena *arena,
+                                 struct bytes *ret, struct err *err);
 
 /* Checks size (max_bytes), form, type and that threshold unique keys of role signed; then returns a
  * view of the payload inside the arena. ERR_SIZE, ERR_MALFORMED, ERR_BAD_SIGNATURE (no valid one) or

@@ -17,11 +17,11 @@
 #include "common/base/str.h"
 
 enum {
-    FLEET_APPS_MAX = 8,     /* apps of one device */
-    FLEET_STATES = 7,       /* values of enum app_state in proto/messages.h */
+    FLEET_APPS_MAX = 8, /* apps of one device */
+    FLEET_STATES = 7,   /* values of enum app_state in proto/messages.h */
     FLEET_CHANNELS_MAX = 4096,
     FLEET_RELEASES_MAX = 65536,
-    FLEET_SEEN_SLOTS = 64,  /* of the wheel that counts who was seen when */
+    FLEET_SEEN_SLOTS = 64, /* of the wheel that counts who was seen when */
 };
 #define FLEET_NONE UINT32_MAX
 
@@ -84,7 +84,8 @@ struct fleet_count {
     const char *release; /* "app@version"; "": none */
     uint64_t by_state[FLEET_STATES];
 };
-size_t fleet_channel_counts(const struct fleet *fleet, const char *channel, struct fleet_count *ret, size_t max);
+size_t fleet_channel_counts(const struct fleet *fleet, const char *channel, struct fleet_count *ret,
+                            size_t max);
 /* Devices that run the release, on any channel. */
 uint64_t fleet_release_devices(const struct fleet *fleet, const char *release);
 

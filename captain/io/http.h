@@ -14,7 +14,7 @@ struct http_server;
 
 /* address: "127.0.0.1:8080", "[::1]:0", "0.0.0.0:8080"; port 0 takes a free one. A taken port is
  * ERR_CONFLICT naming address and port. */
-MUST_USE enum err_code http_server_open(const char *address, const char *folder, struct http_server **ret,
-                                        struct err *err);
+MUST_USE enum err_code http_server_open(const char *address, const char *folder,
+                                        struct http_server **ret, struct err *err);
 uint16_t http_server_port(const struct http_server *server);
 void http_server_close(struct http_server *server);

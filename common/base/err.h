@@ -32,7 +32,8 @@ enum err_code {
     ERR_SIZE = 15,
     ERR_WRONG_TARGET = 16,
     ERR_REVOKED = 17,
-    ERR_MALFORMED = 18, /* foreign bytes or a file that break a rule; the text says which and where */
+    ERR_MALFORMED =
+        18, /* foreign bytes or a file that break a rule; the text says which and where */
     ERR_TOO_SLOW = 19,
     ERR_ROOT_CHAIN = 20,
     ERR_NO_SPACE = 21,

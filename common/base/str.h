@@ -24,12 +24,12 @@ static inline struct bytes bytes_of(const void *ptr, size_t len)
 bool bytes_equal(struct bytes a, struct bytes b);
 
 enum {
-    DIGEST_BYTES = 32,         /* SHA-256 */
-    DIGEST_HEX = 65,           /* 64 digits and the NUL */
-    TOKEN_MAX = 64,            /* a subject token: device, site, app, channel, operator */
-    VERSION_MAX = 64,          /* a release version */
-    CHANNEL_NAME_MAX = 130,    /* "app/channel" with NUL */
-    RELEASE_NAME_MAX = 130,    /* "app@version" with NUL */
+    DIGEST_BYTES = 32,      /* SHA-256 */
+    DIGEST_HEX = 65,        /* 64 digits and the NUL */
+    TOKEN_MAX = 64,         /* a subject token: device, site, app, channel, operator */
+    VERSION_MAX = 64,       /* a release version */
+    CHANNEL_NAME_MAX = 130, /* "app/channel" with NUL */
+    RELEASE_NAME_MAX = 130, /* "app@version" with NUL */
 };
 
 /* A text that equals. NULL equals only NULL. */

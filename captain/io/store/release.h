@@ -18,14 +18,19 @@ struct store_release {
     struct bytes envelope;
 };
 
-MUST_USE enum err_code store_release_add(struct db *db, const struct store_release *release, struct err *err);
+MUST_USE enum err_code store_release_add(struct db *db, const struct store_release *release,
+                                         struct err *err);
 /* ERR_NOT_FOUND. */
-MUST_USE enum err_code store_release_find(struct db *db, const char *app, const char *version, struct arena *arena,
-                                          struct store_release *ret, struct err *err);
-MUST_USE enum err_code store_release_get(struct db *db, const uint8_t digest[DIGEST_BYTES], struct arena *arena,
-                                         struct store_release *ret, struct err *err);
+MUST_USE enum err_code store_release_find(struct db *db, const char *app, const char *version,
+                                          struct arena *arena, struct store_release *ret,
+                                          struct err *err);
+MUST_USE enum err_code store_release_get(struct db *db, const uint8_t digest[DIGEST_BYTES],
+                                         struct arena *arena, struct store_release *ret,
+                                         struct err *err);
 /* app "": all. Newest sequence first. Without envelopes, which may be large: they come out empty. */
 MUST_USE enum err_code store_release_list(struct db *db, const char *app, struct arena *arena,
-                                          struct store_release **ret, size_t *ret_len, struct err *err);
+                                          struct store_release **ret, size_t *ret_len,
+                                          struct err *err);
 /* 0 when the app has none. */
-MUST_USE enum err_code store_release_last_sequence(struct db *db, const char *app, uint64_t *ret, struct err *err);
+MUST_USE enum err_code store_release_last_sequence(struct db *db, const char *app, uint64_t *ret,
+                                                   struct err *err);

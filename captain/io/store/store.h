@@ -12,6 +12,7 @@
 MUST_USE enum err_code store_open(const char *folder, struct db **ret, struct err *err);
 
 /* setting: a few named numbers and texts of captain itself. */
-MUST_USE enum err_code store_setting_get_int(struct db *db, const char *name, int64_t otherwise, int64_t *ret,
+MUST_USE enum err_code store_setting_get_int(struct db *db, const char *name, int64_t otherwise,
+                                             int64_t *ret, struct err *err);
+MUST_USE enum err_code store_setting_set_int(struct db *db, const char *name, int64_t value,
                                              struct err *err);
-MUST_USE enum err_code store_setting_set_int(struct db *db, const char *name, int64_t value, struct err *err);
