@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "captain/io/store/rollout.h"
 #include "captain/rollouts_private.h"
 #include "common/base/cohort.h"
 #include "common/clock.h"
@@ -140,6 +141,18 @@ static void join(struct rollouts_live *live, uint32_t device, const struct healt
     rollouts_push(live, &input, &names, NULL);
 }
 
+/* It may not have heard of its pin yet. */
+static bool is_pinned(struct rollouts *r, uint32_t device, const struct app_status *app)
+{
+    struct store_device_set row;
+    struct err err = {0};
+    const char *name = fleet_device_name(r->parts.fleet, device);
+    if (app->pinned)
+        return true;
+    return store_device_set_row(r->parts.db, name, &r->turn_arena, &row, &err) == ERR_OK &&
+           rollouts_pins(row.set, app->app, &r->turn_arena);
+}
+
 static bool is_bad(const struct app_status *app)
 {
     return app->state == APP_STATE_UNHEALTHY || app->state == APP_STATE_FAILED;
@@ -151,7 +164,7 @@ static void take_status(struct rollouts_live *live, uint32_t device, const struc
     struct rollout_device_view view;
     const uint32_t member = rollouts_member_of(live, device);
     if (member == ROLLOUT_NONE) {
-        if (!app->pinned && live->members_len < ROLLOUT_MEMBERS_MAX)
+        if (live->members_len < ROLLOUT_MEMBERS_MAX && !is_pinned(live->rollouts, device, app))
             join(live, device, health);
         return;
     }
@@ -161,6 +174,12 @@ static void take_status(struct rollouts_live *live, uint32_t device, const struc
     struct rollout_input input = {.kind = ROLLOUT_IN_SEEN, .member = member};
     if (view.silent || !view.eligible)
         rollouts_push(live, &input, NULL, NULL);
+    if (app->pinned && !view.excluded && !view.leased &&
+        (view.device == ROLLOUT_ON_BASE || view.device == ROLLOUT_OFFERED)) {
+        input.kind = ROLLOUT_IN_EXCLUDE; /* who pinned it has taken it out */
+        rollouts_push(live, &input, NULL, NULL);
+        return;
+    }
     if (view.device != ROLLOUT_ON_BASE || !is_bad(app) || is_target(live, app->digest) ||
         live->members[member].control_failed)
         return;

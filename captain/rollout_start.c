@@ -137,6 +137,24 @@ static uint8_t pick_of(struct census *c, const char *device, const struct health
     return ROLLOUT_PICK_NONE;
 }
 
+bool rollouts_pins(struct bytes text, const char *app, struct arena *arena)
+{
+    struct device_set set;
+    if (codec_decode(&codec_device_set, text, arena, &set, NULL) != ERR_OK)
+        return false;
+    for (size_t i = 0; i < set.pins_len; i++)
+        if (str_equal(set.pins[i].app, app))
+            return true;
+    return false;
+}
+
+/* A pin that was decided holds from then on, though the device has not told yet that it heard. */
+static bool is_pinned(struct census *c, const char *device)
+{
+    const struct store_device_set *row = find_set(c, device);
+    return row && rollouts_pins(row->set, c->app, &c->health_arena);
+}
+
 /* Strata. */
 
 static void site_of(const char *device, char ret[static TOKEN_MAX + 1])
@@ -210,7 +228,7 @@ static bool count_device(void *arg, const struct store_device *device)
     arena_reset(&c->health_arena);
     if (number == FLEET_NONE || device->health.len == 0 ||
         codec_decode(&codec_health, device->health, &c->health_arena, &health, NULL) != ERR_OK ||
-        !follows(c, &health))
+        !follows(c, &health) || is_pinned(c, device->device))
         return true;
     add_member(c, device->device, number, &health);
     return !c->failed && c->len < ROLLOUT_MEMBERS_MAX;
@@ -219,7 +237,7 @@ static bool count_device(void *arg, const struct store_device *device)
 static enum err_code count_all(struct census *c, struct arena *sets_arena, struct err *err)
 {
     enum err_code code = read_picks(c, err);
-    if (code == ERR_OK && c->picks_labels)
+    if (code == ERR_OK)
         code =
             store_device_set_list(c->r->parts.db, false, sets_arena, &c->sets, &c->sets_len, err);
     if (code == ERR_OK)

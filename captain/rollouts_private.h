@@ -139,6 +139,9 @@ void rollouts_sweep_arm(struct rollouts *r);
 uint16_t rollouts_stratum_of(const struct rollouts_live *live, const char *device,
                              const char *hardware);
 
+/* rollout_start.c: whether a stored device_set pins the app. Decodes into the arena. */
+bool rollouts_pins(struct bytes text, const char *app, struct arena *arena);
+
 /* rollout_windows.c: tells the core the maintenance windows of the sites, when they are new or those told
  * come to their end. all: of every rollout, again. */
 void rollouts_tell_windows(struct rollouts *r, bool all);
