@@ -60,7 +60,8 @@ struct dev_follow {
     unsigned now;
     char id[64];
     int64_t asked_ms;
-    uint32_t waves_seen; /* waves that had devices of their own */
+    uint32_t waves_seen; /* waves that were opened */
+    int64_t decided_ms;  /* from the order to captain's answer */
 };
 
 struct dev {

@@ -122,9 +122,13 @@ static const char health_cgi[] =
     "fi\n";
 
 /* What a scenario adds comes before the server takes the place of the shell. */
-static const char serve_sh[] = "rm -f \"$CAPTAIN_STATE/sick-$CAPTAIN_VERSION\" \"$CUT\"\n"
-                               "%s"
-                               "exec busybox httpd -f -p \"127.0.0.1:$PORT\" -h www\n";
+static const char serve_sh[] =
+    "tell() { echo \"{\\\"memory_mib\\\": $1}\" >\"$CAPTAIN_STATE/metrics.tmp\" &&\n"
+    "    mv \"$CAPTAIN_STATE/metrics.tmp\" \"$CAPTAIN_STATE/metrics.json\"; }\n"
+    "tell 20\n"
+    "rm -f \"$CAPTAIN_STATE/sick-$CAPTAIN_VERSION\" \"$CUT\"\n"
+    "%s"
+    "exec busybox httpd -f -p \"127.0.0.1:$PORT\" -h www\n";
 
 static enum err_code write_www(const char *www, const char *version, struct err *err)
 {
@@ -158,6 +162,7 @@ static const char release_yaml[] =
     "  - {name: health, kind: http, url: \"http://127.0.0.1:${PORT}/cgi-bin/health\", expect_body: "
     "ok, "
     "interval: 300ms, timeout: 500ms}\n"
+    "metrics_file: metrics.json\n"
     "confirm: 2s\n";
 
 enum err_code dev_write_release(struct dev *dev, const char *version, const char *script,

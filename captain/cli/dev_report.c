@@ -75,11 +75,12 @@ static uint64_t agents_memory_kib(const struct dev *dev)
 
 static json_t *move_json(const struct dev_move *move)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "release", move->version, "sizeBytes",
-                     (json_int_t)move->size_bytes, "createMs", (json_int_t)move->create_ms,
-                     "decidedMs", (json_int_t)move->decided_ms, "firstServingMs",
-                     (json_int_t)move->first_ms, "lastServingMs", (json_int_t)move->last_ms,
-                     "allHealthyMs", (json_int_t)move->healthy_ms);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "release", move->version,
+                     "sizeBytes", (json_int_t)move->size_bytes, "createMs",
+                     (json_int_t)move->create_ms, "decidedMs", (json_int_t)move->decided_ms,
+                     "firstServingMs", (json_int_t)move->first_ms, "lastServingMs",
+                     (json_int_t)move->last_ms, "allHealthyMs", (json_int_t)move->healthy_ms,
+                     "waves", (json_int_t)move->waves);
 }
 
 static json_t *bad_json(const struct dev *dev)

@@ -118,6 +118,7 @@ static enum err_code start(struct dev *dev, const char *version, const char *pol
                                                       arena_printf(dev->arena, "hello@%s", version),
                                                   .policy = policy,
                                                   .policy_name = "dev"};
+    const int64_t order_ms = clock_mono_ms();
     dev_rollout_fini(dev);
     *follow = (struct dev_follow){0};
     arena_init(&follow->arena[0], ARENA_BYTES);
@@ -127,6 +128,7 @@ static enum err_code start(struct dev *dev, const char *version, const char *pol
                                           &request, &codec_rollout_info, info},
                     &follow->arena[0], err))
         return err->code;
+    follow->decided_ms = clock_mono_ms() - order_ms;
     (void)snprintf(follow->id, sizeof follow->id, "%s", info->id);
     return ERR_OK;
 }

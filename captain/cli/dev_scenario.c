@@ -60,6 +60,16 @@ static const struct dev_scenario scenarios[] = {
      .gates = {"failures", "coverage"},
      .canaries = 1,
      .serves = true},
+    {.name = "grows",
+     .what = "it takes more and more memory, which its telemetry tells",
+     .script = "(mib=20; while sleep 0.3; do mib=$((mib + 15)); tell $mib; done) &\n",
+     .metrics =
+         "metrics:\n"
+         "  - {name: memory, source: \"app max memory_mib\", op: below, limit: 100, count: 2, "
+         "every: 1s, max_age: 10s, deadline: 40s}\n",
+     .gates = {"metric"},
+     .canaries = 1,
+     .serves = true},
 };
 
 enum err_code dev_scenario_find(const char *name, const struct dev_scenario **ret, struct err *err)
@@ -78,5 +88,6 @@ enum err_code dev_scenario_find(const char *name, const struct dev_scenario **re
     err_set(err, ERR_USAGE, "there is no scenario %s", name);
     if (suggest_best(&near))
         return err_hint(err, "did you mean %s?", suggest_best(&near));
-    return err_hint(err, "captain help dev names them");
+    return err_hint(
+        err, "one-site, unhealthy, never-starts, crashes, hangs, cuts-network, kills-agent, grows");
 }

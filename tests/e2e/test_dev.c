@@ -15,67 +15,10 @@
 
 #include <cmocka.h>
 
-#include "common/base/mem.h"
+#include "tests/e2e/dev_run.h"
 #include "tests/support/proc.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
-
-enum { DEV_MS = 60000, END_MS = 20000 };
-
-struct run {
-    char *dir; /* $TMPDIR of the run: its folder is the only one there */
-    char out[256], err[256];
-    struct proc *proc;
-};
-
-static int set_up(void **state)
-{
-    struct run *run = mem_new(1, sizeof *run);
-    run->dir = tempdir_make();
-    (void)snprintf(run->out, sizeof run->out, "%s.out", run->dir);
-    (void)snprintf(run->err, sizeof run->err, "%s.err", run->dir);
-    *state = run;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct run *run = *state;
-    proc_free(run->proc);
-    (void)remove(run->out);
-    (void)remove(run->err);
-    tempdir_remove(run->dir);
-    mem_free(run);
-    return 0;
-}
-
-static void start(struct run *run, const char *const *args)
-{
-    const char *argv[16] = {getenv("CAPTAIN_BIN"), "dev"};
-    char tmp[300];
-    size_t len = 2;
-    for (; *args && len < 15; args++)
-        argv[len++] = *args;
-    (void)snprintf(tmp, sizeof tmp, "TMPDIR=%s", run->dir);
-    run->proc = proc_start(&(struct proc_options){.argv = argv,
-                                                  .env = (const char *[]){tmp, NULL},
-                                                  .out_path = run->out,
-                                                  .err_path = run->err});
-}
-
-static int finish(struct run *run, int64_t ms)
-{
-    int status = -1;
-    bool ended = proc_wait(run->proc, ms, &status);
-    if (!ended || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        char *err = tempdir_read(run->err, NULL);
-        print_message("status %d, stderr: %s\n", status, err);
-        free(err);
-    }
-    assert_true(ended);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
 
 static bool is_empty(const char *path)
 {
@@ -143,7 +86,7 @@ static bool agents_report(void *arg)
     return says(arg, "agents report");
 }
 
-static void test_dev__check_proves_that_every_device_serves_the_new_content(void **state)
+static void test_dev__check_proves_that_the_good_one_arrives_and_the_bad_one_goes_back(void **state)
 {
     struct run *run = *state;
     start(run, (const char *[]){"--check", "--json", "--agents", "3", NULL});
@@ -159,6 +102,12 @@ static void test_dev__check_proves_that_every_device_serves_the_new_content(void
         assert_string_equal(
             json_string_value(json_object_get(json_array_get(devices, i), "serves")),
             "hello from version 1.1");
+    json_t *bad = json_object_get(json, "bad");
+    assert_string_equal(json_string_value(json_object_get(bad, "state")), "aborted");
+    assert_int_equal(json_integer_value(json_object_get(bad, "exposed")), 2);
+    assert_true(json_integer_value(json_object_get(bad, "served")) >= 1);
+    json_t *waves = json_array_get(json_object_get(json, "moves"), 1);
+    assert_true(json_integer_value(json_object_get(waves, "waves")) >= 2);
     json_decref(json);
     free(out);
     assert_true(no_process_left(run));
@@ -237,7 +186,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
-            test_dev__check_proves_that_every_device_serves_the_new_content, set_up, tear_down),
+            test_dev__check_proves_that_the_good_one_arrives_and_the_bad_one_goes_back, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(test_dev__an_interrupt_leaves_nothing_behind, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_dev__a_closed_terminal_leaves_nothing_behind, set_up,
