@@ -219,7 +219,7 @@ static enum err_code take_scalar(struct bind *bind, const yaml_node_t *node,
                                  const struct yaml_field *field, void *at)
 {
     const char *text;
-    int64_t ms;
+    int64_t ms = 0;
     if (scalar(bind, node, field, &text))
         return bind->err->code;
     switch (field->type) {
