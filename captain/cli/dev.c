@@ -120,7 +120,7 @@ static enum err_code roll_out_good(struct dev *dev, struct dev_move *move, struc
     if (code)
         return code;
     const struct rollout_info *info = dev_rollout_info(dev);
-    move->waves = dev->follow.waves_seen;
+    move->waves = info->wave;
     move->decided_ms = dev->follow.decided_ms;
     if (!info->outcome_good)
         return err_set(err, ERR_FAILED, "the rollout of hello@%s is %s: it should have succeeded",

@@ -41,7 +41,7 @@ struct dev_move {
     int64_t decided_ms;
     int64_t first_ms, last_ms; /* first and last device serving */
     int64_t healthy_ms;        /* all confirmed, as captain sees it */
-    uint32_t waves;            /* 0: it went without a rollout */
+    uint32_t waves;            /* that were opened; 0: it went without a rollout */
 };
 
 /* The bad release: how its rollout ended, as captain told it. */
@@ -60,8 +60,7 @@ struct dev_follow {
     unsigned now;
     char id[64];
     int64_t asked_ms;
-    uint32_t waves_seen; /* waves that were opened */
-    int64_t decided_ms;  /* from the order to captain's answer */
+    int64_t decided_ms; /* from the order to captain's answer */
 };
 
 struct dev {

@@ -100,14 +100,6 @@ static bool rollout_is_over(struct dev *dev)
     return rollout_view_over(&follow->info[next]);
 }
 
-static void count_waves(struct dev *dev)
-{
-    const struct rollout_info *info = dev_rollout_info(dev);
-    dev->follow.waves_seen = 0;
-    for (size_t i = 0; i < info->waves_len; i++)
-        dev->follow.waves_seen += info->waves[i].started_ms != 0;
-}
-
 static enum err_code start(struct dev *dev, const char *version, const char *policy,
                            struct err *err)
 {
@@ -155,6 +147,5 @@ enum err_code dev_roll_out(struct dev *dev, const char *version, uint32_t canari
     enum err_code code = dev_wait(dev, rollout_is_over, patience_ms, err);
     if (code == ERR_FAILED && !dev->failed)
         dev->failed = &dev->captain;
-    count_waves(dev);
     return code;
 }
