@@ -101,6 +101,7 @@ static void write_clean(FILE *stream, const char *fmt, va_list args)
 void output_line(const char *fmt, ...)
 {
     va_list args;
+    output.drawn = 0; /* what was drawn before stays, above this */
     va_start(args, fmt);
     write_clean(stdout, fmt, args);
     va_end(args);
@@ -148,6 +149,7 @@ void output_note(const char *fmt, ...)
     if (output.json)
         return;
     before_stderr();
+    output.drawn = 0;
     va_list args;
     va_start(args, fmt);
     write_clean(stderr, fmt, args);

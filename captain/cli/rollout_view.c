@@ -73,7 +73,9 @@ static const char *or_none(const char *text)
 static const char *duration(struct view *view, int64_t ms)
 {
     char text[32];
-    str_format_duration(ms < 0 ? 0 : ms / 1000 * 1000, text);
+    if (ms < 1000)
+        return "0s";
+    str_format_duration(ms / 1000 * 1000, text);
     return output_text(arena_strdup(view->arena, text));
 }
 
