@@ -53,22 +53,32 @@ static void wait_for_ack(struct link_outbox *o, int64_t now_ms)
 
 static bool send_one(struct link_outbox *o, struct bus *bus, const struct agent_outbox_row *row)
 {
-    char subject[BUS_SUBJECT_MAX + 1], id[ID_MAX];
+    char subject[BUS_SUBJECT_MAX + 1], id[ID_MAX], again[16] = "";
     struct err err;
     (void)snprintf(subject, sizeof subject, "event.%s.%s", o->options.site, o->options.device);
-    (void)snprintf(id, sizeof id, "%s.%s/%s/%" PRIu64, o->options.site, o->options.device,
-                   agent_store_epoch(o->options.store), row->seq);
+    if (o->rewinds > 0)
+        (void)snprintf(again, sizeof again, "/%u", o->rewinds);
+    (void)snprintf(id, sizeof id, "%s.%s/%s/%" PRIu64 "%s", o->options.site, o->options.device,
+                   agent_store_epoch(o->options.store), row->seq, again);
     if (bus_publish(bus, subject, row->encoded, id, NULL, &err) != ERR_OK)
         return false;
     o->sent = row->seq;
     return true;
 }
 
+/* What captain misses is sent under a new id: the stream would take the old one for a duplicate of what
+ * it may have lost, and drop it. Captain counts by number. */
+static void rewind_outbox(struct link_outbox *o)
+{
+    o->sent = o->acked;
+    o->rewinds++;
+}
+
 void link_outbox_send(struct link_outbox *o, struct bus *bus, int64_t now_ms)
 {
     if (now_ms >= o->resend_ms) {
         o->failures++;
-        o->sent = o->acked;
+        rewind_outbox(o);
     }
     uint64_t out = o->sent - o->acked;
     if (o->sent >= agent_store_event_seq(o->options.store) || out >= LINK_WINDOW)
@@ -99,7 +109,7 @@ void link_outbox_acked(struct link_outbox *o, const struct ack *ack, int64_t now
     if (ack->seq == o->acked) { /* no progress: it misses the next one */
         if (o->sent > o->acked && now_ms - o->resent_ms >= RESENT_MIN_MS) {
             o->resent_ms = now_ms;
-            o->sent = o->acked;
+            rewind_outbox(o);
         }
         return;
     }

@@ -22,6 +22,7 @@ struct link_outbox {
     int64_t resend_ms; /* INT64_MAX: nothing is out */
     int64_t resent_ms; /* when captain last made us send again */
     uint32_t failures;
+    uint32_t rewinds; /* how often what was sent was sent again; never goes back */
 };
 
 MUST_USE enum err_code link_outbox_init(struct link_outbox *outbox,
