@@ -12,64 +12,6 @@ struct api {
     struct captain *captain;
 };
 
-#define ROLLOUT_ACTION(verb)                                                                       \
-    {                                                                                              \
-        "rollout", verb, &codec_rollout_action, &codec_rollout_info, api_rollout_was_told,         \
-            api_rollout_action_prepare                                                             \
-    }
-
-static const struct api_verb verbs[] = {
-    {"artifact", "put", &codec_artifact_put, &codec_artifact_state, api_artifact_put, NULL},
-    {"artifact", "get", &codec_artifact_get, &codec_artifact_piece, api_artifact_get, NULL},
-    {"release", "create", &codec_release_create, &codec_release_info, api_release_created,
-     api_release_prepare},
-    {"release", "next", &codec_release_next, &codec_release_sequence, api_release_next, NULL},
-    {"release", "ls", &codec_release_query, &codec_release_list, api_release_ls, NULL},
-    {"release", "show", &codec_release_query, &codec_release_info, api_release_show, NULL},
-    {"release", "export", &codec_release_query, &codec_release_info, api_release_export, NULL},
-    {"channel", "set", &codec_channel_set_request, &codec_channel_info, api_channel_was_set,
-     api_channel_prepare},
-    {"channel", "ls", &codec_channel_query, &codec_channel_list, api_channel_ls, NULL},
-    {"channel", "show", &codec_channel_query, &codec_channel_info, api_channel_show, NULL},
-    {"channel", "history", &codec_channel_query, &codec_channel_history, api_channel_history, NULL},
-    {"device", "ls", &codec_device_query, &codec_device_list, api_device_ls, NULL},
-    {"device", "show", &codec_device_query, &codec_device_info, api_device_show, NULL},
-    {"device", "why", &codec_device_query, &codec_why, api_device_why, NULL},
-    {"device", "drift", &codec_device_query, &codec_drift_list, api_device_drift, NULL},
-    {"device", "label", &codec_device_change, &codec_device_info, api_device_changed,
-     api_device_change_prepare},
-    {"device", "pin", &codec_device_change, &codec_device_info, api_device_changed,
-     api_device_change_prepare},
-    {"device", "unpin", &codec_device_change, &codec_device_info, api_device_changed,
-     api_device_change_prepare},
-    {"rollout", "start", &codec_rollout_start_request, &codec_rollout_info, api_rollout_was_told,
-     api_rollout_prepare},
-    {"rollout", "plan", &codec_rollout_start_request, &codec_rollout_plan, api_rollout_plan, NULL},
-    {"rollout", "ls", &codec_rollout_query, &codec_rollout_list, api_rollout_ls, NULL},
-    {"rollout", "show", &codec_rollout_query, &codec_rollout_info, api_rollout_show, NULL},
-    ROLLOUT_ACTION("pause"),
-    ROLLOUT_ACTION("resume"),
-    ROLLOUT_ACTION("promote"),
-    ROLLOUT_ACTION("abort"),
-    ROLLOUT_ACTION("retry"),
-    ROLLOUT_ACTION("undo"),
-    ROLLOUT_ACTION("exclude"),
-    ROLLOUT_ACTION("approve"),
-    {"gate", "replay", &codec_gate_replay_request, &codec_gate_replay, api_gate_replay, NULL},
-    {"policy", "set", &codec_policy_set_request, &codec_policy_info, api_policy_was_set,
-     api_policy_prepare},
-    {"policy", "show", &codec_channel_query, &codec_policy_info, api_policy_show, NULL},
-    {"policy", "ls", &codec_channel_query, &codec_policy_list, api_policy_ls, NULL},
-    {"freeze", "set", &codec_freeze_request, &codec_freeze_info, api_freeze_get,
-     api_freeze_prepare},
-    {"freeze", "get", &codec_status_query, &codec_freeze_info, api_freeze_get, NULL},
-    {"site", "windows", &codec_site_change, &codec_site_list, api_site_ls, api_site_prepare},
-    {"site", "ls", &codec_site_change, &codec_site_list, api_site_ls, NULL},
-    {"status", "show", &codec_status_query, &codec_status, api_status_show, NULL},
-    {"log", "ls", &codec_log_query, &codec_log_list, api_log_ls, NULL},
-    {"log", "show", &codec_log_query, &codec_log_info, api_log_show, NULL},
-};
-
 /* Shared by the nouns. */
 
 enum err_code api_too_large(struct err *err)
@@ -194,10 +136,7 @@ static bool read_subject(const char *subject, struct api_request *request, struc
         return false;
     }
     (void)snprintf(request->actor, sizeof request->actor, "operator:%s", operator_name);
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-        if (str_equal(verbs[i].noun, noun) && str_equal(verbs[i].verb, verb))
-            request->verb = &verbs[i];
-    }
+    request->verb = api_find_verb(noun, verb);
     if (request->verb)
         return true;
     (void)err_set(err, ERR_USAGE, "this captain knows no request %s.%s",

@@ -8,9 +8,14 @@
 #pragma once
 
 #include "captain/captain.h"
+#include "captain/role.h"
 
 struct api;
 
 /* Subscribes api.*.*.* (before bus_start). captain is borrowed. */
 MUST_USE enum err_code api_open(struct captain *captain, struct api **ret, struct err *err);
 void api_close(struct api *api);
+/* The subjects that a role may publish to, as templates of the server's permissions
+ * ("api.{{name()}}.device.ls"), in the arena; 0 when the arena is full. */
+size_t api_role_subjects(enum operator_role role, struct arena *arena, const char **ret,
+                         size_t max);

@@ -99,11 +99,17 @@ typedef enum err_code (*api_prepare_fn)(struct api_request *request, struct aren
 struct api_verb {
     const char *noun;
     const char *verb;
+    enum operator_role role; /* the lowest that may */
     const struct codec_type *request_type;
     const struct codec_type *reply_type;
     api_answer_fn answer;
     api_prepare_fn prepare; /* NULL: it only reads */
 };
+
+/* api_verbs.c */
+extern const struct api_verb api_verbs[];
+extern const size_t api_verbs_len;
+const struct api_verb *api_find_verb(const char *noun, const char *verb); /* NULL: there is none */
 
 /* api_artifact.c */
 enum err_code api_artifact_put(struct api_request *request, union api_out *ret, struct err *err);

@@ -14,6 +14,7 @@
 #define SIGN_TYPE_RELEASE "application/vnd.captain.release.v1+protobuf"
 #define SIGN_TYPE_DESIRED "application/vnd.captain.desired.v1+protobuf"
 #define SIGN_TYPE_DEVICE "application/vnd.captain.device.v1+protobuf" /* role "desired" too */
+#define SIGN_TYPE_ENROL "application/vnd.captain.enrol.v1+protobuf"   /* by token and device */
 
 enum {
     SIGN_PUBLIC_BYTES = 32,

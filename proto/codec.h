@@ -11,7 +11,9 @@
 
 #include "common/base/arena.h"
 #include "proto/messages.h"
+#include "proto/messages_enrol.h"
 #include "proto/messages_rollout.h"
+#include "proto/messages_setting.h"
 
 struct codec_type; /* one message: its fields, offsets and limits */
 
@@ -140,3 +142,42 @@ extern const struct codec_type codec_site_windows;
 extern const struct codec_type codec_site_change;
 extern const struct codec_type codec_site_info;
 extern const struct codec_type codec_site_list;
+extern const struct codec_type codec_enrol_request;
+extern const struct codec_type codec_enrol_grant;
+extern const struct codec_type codec_enrol_reply;
+extern const struct codec_type codec_trust_bundle;
+extern const struct codec_type codec_token_created;
+extern const struct codec_type codec_token_revoked;
+extern const struct codec_type codec_device_enrolled;
+extern const struct codec_type codec_device_verdict;
+extern const struct codec_type codec_operator_added;
+extern const struct codec_type codec_operator_removed;
+extern const struct codec_type codec_incident_noted;
+extern const struct codec_type codec_token_new;
+extern const struct codec_type codec_token_query;
+extern const struct codec_type codec_token_info;
+extern const struct codec_type codec_token_list;
+extern const struct codec_type codec_device_verb;
+extern const struct codec_type codec_identity_query;
+extern const struct codec_type codec_identity_info;
+extern const struct codec_type codec_identity_list;
+extern const struct codec_type codec_operator_add;
+extern const struct codec_type codec_operator_query;
+extern const struct codec_type codec_operator_info;
+extern const struct codec_type codec_operator_list;
+extern const struct codec_type codec_doctor_finding;
+extern const struct codec_type codec_doctor;
+extern const struct codec_type codec_secret_set;
+extern const struct codec_type codec_secret_removed;
+extern const struct codec_type codec_flag_set;
+extern const struct codec_type codec_flag_unset;
+extern const struct codec_type codec_vault_key;
+extern const struct codec_type codec_secret_put;
+extern const struct codec_type codec_secret_query;
+extern const struct codec_type codec_secret_info;
+extern const struct codec_type codec_secret_list;
+extern const struct codec_type codec_flag_change;
+extern const struct codec_type codec_flag_info;
+extern const struct codec_type codec_flag_list;
+extern const struct codec_type codec_feature_flag;
+extern const struct codec_type codec_sealed_secret;

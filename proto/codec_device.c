@@ -45,6 +45,8 @@ static const struct codec_row health_rows[] = {
     U64(event_first, 0, COUNTER_MAX),
     TEXT(hardware, TOKEN_MAX, LINE),
     SUBS(labels, health_label, 0, 32),
+    U64(instance, 0, UINT64_MAX),
+    U64(device_generation, 0, COUNTER_MAX),
 };
 #undef S
 CODEC_TYPE(health, health, 8 << 10);

@@ -98,6 +98,8 @@ static const struct codec_row service_rows[] = {
     U32(restart_min_ms, 0, DURATION_MAX_MS),
     U32(restart_max_ms, 0, DURATION_MAX_MS),
     TEXTS(pre_stop, 0, 64, 1024, TEXT),
+    TEXT(reload_signal, 16, TOKEN),
+    TEXTS(reload, 0, 64, 1024, TEXT),
 };
 #undef S
 CODEC_TYPE(service, service, 512 << 10);
@@ -165,6 +167,14 @@ static const struct codec_row cohort_rows[] = {
 #undef S
 CODEC_TYPE(cohort, cohort, 56 << 10);
 
+#define S struct feature_flag
+static const struct codec_row feature_flag_rows[] = {
+    NEED(name, 128, TOKEN), TEXT(value, 1024, LINE), TEXT(otherwise, 1024, LINE),
+    TEXT(salt, 160, GRAPH), U64(cut, 0, UINT64_MAX),
+};
+#undef S
+CODEC_TYPE(feature_flag, feature_flag, 4096);
+
 #define S struct desired
 static const struct codec_row desired_rows[] = {
     NEED(tenant, TOKEN_MAX, TOKEN),
@@ -186,6 +196,7 @@ static const struct codec_row desired_rows[] = {
     BOOL(lease),
     BOOL(without_captain),
     U32(lease_wait_ms, 0, DURATION_MAX_MS),
+    SUBS(flags, feature_flag, 0, 64),
 };
 #undef S
 CODEC_TYPE(desired, desired, 64 << 10);
@@ -200,13 +211,24 @@ static const struct codec_row pin_rows[] = {
 #undef S
 CODEC_TYPE(pin, pin, 512);
 
+#define S struct sealed_secret
+static const struct codec_row sealed_secret_rows[] = {
+    NEED(app, TOKEN_MAX, TOKEN),
+    NEED(name, 128, TOKEN),
+    U64(version, 1, COUNTER_MAX),
+    NEED_BYTES(sealed, 49, 8192),
+};
+#undef S
+CODEC_TYPE(sealed_secret, sealed_secret, 10 << 10);
+
+/* With its envelope it fits SIGN_DESIRED_MAX_BYTES. */
 #define S struct device_desired
 static const struct codec_row device_desired_rows[] = {
     NEED(tenant, TOKEN_MAX, TOKEN),  NEED(device, NAME_MAX_BYTES, GRAPH),
     U64(generation, 1, COUNTER_MAX), I64(issued_ms, 0, INT64_MAX),
     I64(expires_ms, 0, INT64_MAX),   SUBS(labels, label, 0, 32),
     SUBS(pins, pin, 0, 8),           NEED_TEXTS(stores, 0, 8, URL_MAX, GRAPH),
-    U64(decision, 0, COUNTER_MAX),
+    U64(decision, 0, COUNTER_MAX),   SUBS(secrets, sealed_secret, 0, 64),
 };
 #undef S
-CODEC_TYPE(device_desired, device_desired, 32 << 10);
+CODEC_TYPE(device_desired, device_desired, 60 << 10);

@@ -107,6 +107,9 @@ struct service {
     uint32_t restart_max_ms;
     const char *const *pre_stop;
     size_t pre_stop_len;
+    const char *reload_signal;
+    const char *const *reload;
+    size_t reload_len;
 };
 struct check {
     struct codec_head head;
@@ -164,6 +167,14 @@ struct cohort {
     const struct selector *selectors;
     size_t selectors_len;
 };
+struct feature_flag {
+    struct codec_head head;
+    const char *name;
+    const char *value;
+    const char *otherwise;
+    const char *salt;
+    uint64_t cut;
+};
 struct desired {
     struct codec_head head;
     const char *tenant;
@@ -186,6 +197,8 @@ struct desired {
     bool lease;
     bool without_captain;
     uint32_t lease_wait_ms;
+    const struct feature_flag *flags;
+    size_t flags_len;
 };
 struct pin {
     struct codec_head head;
@@ -193,6 +206,13 @@ struct pin {
     struct bytes digest;
     const char *version;
     uint64_t sequence;
+};
+struct sealed_secret {
+    struct codec_head head;
+    const char *app;
+    const char *name;
+    uint64_t version;
+    struct bytes sealed;
 };
 struct device_desired {
     struct codec_head head;
@@ -208,6 +228,8 @@ struct device_desired {
     const char *const *stores;
     size_t stores_len;
     uint64_t decision;
+    const struct sealed_secret *secrets;
+    size_t secrets_len;
 };
 
 /* device.proto */
@@ -268,6 +290,8 @@ struct health {
     const char *hardware;
     const struct health_label *labels;
     size_t labels_len;
+    uint64_t instance;
+    uint64_t device_generation;
 };
 struct metric {
     struct codec_head head;
