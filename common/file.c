@@ -108,6 +108,29 @@ static enum err_code lock_neighbour(const char *neighbour, int *ret_fd, struct e
     return ERR_OK;
 }
 
+enum err_code file_read_secret(const char *path, char *ret, size_t ret_size, size_t *ret_len,
+                               struct err *err)
+{
+    int fd DEFER(close_ref) = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "%s does not exist", path)
+                               : err_sys(err, errno, "opening %s", path);
+    struct stat st = {0};
+    ssize_t len = fstat(fd, &st) == 0 ? read(fd, ret, ret_size) : -1;
+    if (len < 0)
+        return err_sys(err, errno, "reading %s", path);
+    if ((size_t)len == ret_size)
+        return err_set(err, ERR_SIZE, "%s is larger than %zu bytes", path, ret_size - 1);
+    ret[len] = '\0';
+    *ret_len = (size_t)len;
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+        return ERR_OK;
+    (void)err_set(err, ERR_DENIED, "the key file %s may be read by others (mode %03o)", path,
+                  (unsigned)st.st_mode & 0777u);
+    (void)err_hint(err, "chmod 600 %s", path);
+    return ERR_DENIED;
+}
+
 static bool write_all(int fd, struct bytes data)
 {
     while (data.len > 0) {

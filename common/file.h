@@ -25,6 +25,12 @@ MUST_USE enum err_code file_replace(const char *path, struct bytes data, mode_t 
 MUST_USE enum err_code file_read(const char *path, size_t max_bytes, struct arena *arena,
                                  struct bytes *ret, struct err *err);
 
+/* A small file with a secret, with a NUL behind it that ret_len does not count; mode and bytes of one
+ * descriptor, so that it cannot be swapped in between. ERR_NOT_FOUND, ERR_DENIED with the chmod that
+ * mends it when others may read it, ERR_SIZE when it does not fit. The caller wipes ret. */
+MUST_USE enum err_code file_read_secret(const char *path, char *ret, size_t ret_size,
+                                        size_t *ret_len, struct err *err);
+
 MUST_USE enum err_code file_sync_dir(const char *path, struct err *err);
 
 /* rm -rf, without following links or leaving path's file system; a missing path is fine. */

@@ -11,6 +11,10 @@
 #include "common/base/str.h"
 #include "common/sign.h"
 
+/* Where an account with system_account reaches $SYS.REQ.CLAIMS.UPDATE: the server answers a request that
+ * holds an account's JWT as JSON, {"data":{"code":200}} or {"error":{"description"}}. */
+#define NKEY_CLAIMS_UPDATE "claims.update"
+
 enum nkey_kind {
     NKEY_OPERATOR = 0x70, /* O... */
     NKEY_ACCOUNT = 0x00,  /* A... */
@@ -18,10 +22,11 @@ enum nkey_kind {
 };
 
 enum {
-    NKEY_TEXT = 57,      /* public key with its NUL */
-    NKEY_SEED_TEXT = 59, /* seed with its NUL */
-    NKEY_LIST_MAX = 256, /* subjects of one list */
-    NKEY_JWT_MAX_BYTES = 256 << 10,
+    NKEY_TEXT = 57,                 /* public key with its NUL */
+    NKEY_SEED_TEXT = 59,            /* seed with its NUL */
+    NKEY_LIST_MAX = 256,            /* subjects of one list */
+    NKEY_JWT_MAX_BYTES = 768 << 10, /* of an account: it is one message of the bus */
+    NKEY_USER_JWT_MAX_BYTES = 3072, /* goes into the CONNECT line, of which 4,096 bytes are taken */
 };
 
 /* Text of a public key and of a seed. */

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/sign.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/file.h"
@@ -57,30 +53,6 @@ enum err_code sign_key_save(const struct sign_key *key, const char *path, struct
     return code;
 }
 
-/* The mode and the text of one descriptor, so that the file cannot be swapped in between. ret_text
- * holds KEY_FILE_MAX_BYTES. */
-static enum err_code read_key_file(const char *path, char *ret_text, size_t *ret_len,
-                                   struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "%s does not exist", path)
-                               : err_sys(err, errno, "opening %s", path);
-    struct stat st = {0};
-    ssize_t len = fstat(fd, &st) == 0 ? read(fd, ret_text, KEY_FILE_MAX_BYTES) : -1;
-    int why = errno;
-    (void)close(fd);
-    if (len < 0)
-        return err_sys(err, why, "reading %s", path);
-    *ret_len = (size_t)len;
-    if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0)
-        return ERR_OK;
-    (void)err_set(err, ERR_DENIED, "the key file %s may be read by others (mode %03o)", path,
-                  (unsigned)st.st_mode & 0777u);
-    (void)err_hint(err, "chmod 600 %s", path);
-    return ERR_DENIED;
-}
-
 static enum err_code parse_seed(const char *text, size_t len, const char *path, uint8_t *ret_seed,
                                 struct err *err)
 {
@@ -102,7 +74,7 @@ enum err_code sign_key_load(const char *path, struct sign_key *ret, struct err *
     char text[KEY_FILE_MAX_BYTES];
     size_t len = 0;
     uint8_t seed[SIGN_SEED_BYTES];
-    enum err_code code = read_key_file(path, text, &len, err);
+    enum err_code code = file_read_secret(path, text, sizeof text, &len, err);
     if (code == ERR_OK)
         code = parse_seed(text, len, path, seed, err);
     if (code == ERR_OK)

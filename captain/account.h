@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Captain's hold on nats-server: who may say what. The one table of permission templates per role, the
+ * credentials of devices and operators, and the claims of the FLEET account (templates and
+ * revocations), which are pushed to the server's resolver over captain's own connection: at every
+ * connect (a server restored from a backup must not forget a revocation) and at every change, tried
+ * again until the server has stored them.
+ *
+ * Keys in FOLDER/keys, made by `captain init`: operator-signing.nk, fleet.nk, system.nk (these two for
+ * their public part) and scope-<role>.nk.
+ */
+#pragma once
+
+#include "common/base/arena.h"
+#include "common/bus.h"
+#include "common/loop.h"
+#include "common/nkey.h"
+
+enum account_role {
+    ACCOUNT_DEVICE,
+    ACCOUNT_ENROLL, /* the same credential for all that want to enrol; public */
+    ACCOUNT_VIEWER, /* from here on each may do what the one before may */
+    ACCOUNT_OPERATOR,
+    ACCOUNT_RELEASE_MANAGER,
+    ACCOUNT_ADMIN,
+    ACCOUNT_ROLES,
+};
+/* "release-manager" and so on. */
+const char *account_role_name(enum account_role role);
+/* ERR_USAGE with the four roles of people (viewer to admin) when it is none of them. */
+MUST_USE enum err_code account_role_parse(const char *name, enum account_role *ret,
+                                          struct err *err);
+
+/* A verb of the API and the lowest role that may use it. */
+struct account_verb {
+    enum account_role role;
+    const char *noun, *verb;
+};
+
+enum {
+    ACCOUNT_VERBS_MAX = 200,
+    ACCOUNT_REVOCATIONS_MAX = 8000,
+    ACCOUNT_DEVICE_TTL_S = 7 * 86400,
+    ACCOUNT_OPERATOR_TTL_S = 365 * 86400,
+    /* Far beyond the clock skew that is tolerated: a revocation is kept so much longer than what it
+     * voids. */
+    ACCOUNT_REVOCATION_SLACK_S = 86400,
+};
+
+struct account_revocation {
+    uint8_t key[SIGN_PUBLIC_BYTES];
+    int64_t at_s;    /* JWTs issued up to then are void; Unix seconds */
+    int64_t until_s; /* when the last of them expires: then it may be forgotten; 0: never */
+};
+
+struct account;
+/* The server has stored the claims of this version (account_version). */
+typedef void (*account_taken_fn)(void *arg, uint64_t version);
+
+struct account_options {
+    const char *folder;               /* with keys/ */
+    const struct account_verb *verbs; /* borrowed for the call */
+    size_t verbs_len;
+    struct loop *loop; /* NULL with bus: nothing is ever pushed (`captain init`) */
+    struct bus *bus;
+    account_taken_fn on_taken; /* or NULL */
+    void *arg;
+};
+
+/* Loads the keys. ERR_NOT_FOUND naming the key file when one is missing. */
+MUST_USE enum err_code account_open(const struct account_options *options, struct account **ret,
+                                    struct err *err);
+void account_close(struct account *account);
+
+/* Credentials (JWTs), in the arena. Times are Unix seconds. */
+struct account_device {
+    const char *site, *device;
+    const uint8_t *key; /* its public nkey */
+    int64_t issued_s, expires_s;
+};
+MUST_USE enum err_code account_mint_device(const struct account *account,
+                                           const struct account_device *device, struct arena *arena,
+                                           const char **ret, struct err *err);
+/* role: viewer to admin. */
+struct account_operator {
+    const char *name; /* a token: the one in api.<name>.> */
+    enum account_role role;
+    const uint8_t *key;
+    int64_t issued_s, expires_s; /* expires 0: never */
+};
+MUST_USE enum err_code account_mint_operator(const struct account *account,
+                                             const struct account_operator *who,
+                                             struct arena *arena, const char **ret,
+                                             struct err *err);
+/* The public credential for enrolment, never expiring. */
+MUST_USE enum err_code account_mint_enroll(const struct account *account, const uint8_t *key,
+                                           int64_t issued_s, struct arena *arena, const char **ret,
+                                           struct err *err);
+/* Captain's own: everything in the account. Needs FOLDER/keys/scope-captain.nk. */
+MUST_USE enum err_code account_mint_captain(const struct account *account, const uint8_t *key,
+                                            int64_t issued_s, struct arena *arena, const char **ret,
+                                            struct err *err);
+
+/* The list as the tables have it (at start), replacing what there was. ERR_FULL beyond
+ * ACCOUNT_REVOCATIONS_MAX that are still needed. */
+MUST_USE enum err_code account_set_revocations(struct account *account,
+                                               const struct account_revocation *list, size_t len,
+                                               struct err *err);
+/* Adds one (or makes an older one of the same key newer) and pushes soon. The server cuts the
+ * connection of that key, if there is one, and refuses it from then on. */
+MUST_USE enum err_code account_revoke(struct account *account,
+                                      const struct account_revocation *revocation, struct err *err);
+
+/* To be called on BUS_CONNECTED and BUS_DISCONNECTED. */
+void account_connected(struct account *account);
+void account_disconnected(struct account *account);
+
+/* Rises with every change of the claims; what the server has stored. Equal: it is all in force. */
+uint64_t account_version(const struct account *account);
+uint64_t account_pushed_version(const struct account *account);
+
+/* The claims as they are now, in the arena (for the server's configuration). */
+MUST_USE enum err_code account_claims(const struct account *account, int64_t issued_s,
+                                      struct arena *arena, const char **ret, struct err *err);
