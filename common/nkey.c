@@ -318,16 +318,11 @@ static bool put_account_limits(json_t *nats, bool jetstream)
     return put(nats, "limits", limits);
 }
 
-/* What the system account shows to others: each account its own events, and the resolver's two
- * services, so that captain needs no second connection. nats-server 2.9.10 was measured to serve
- * $SYS.REQ.CLAIMS.UPDATE over such an import. Whoever asks must still bring a JWT that the operator
- * signed. */
+/* What the system account shows to others: each account its own events. */
 static bool put_exports(json_t *nats)
 {
-    json_t *exports =
-        json_pack("[{s:s,s:s,s:s,s:i},{s:s,s:s,s:s}]", "name", "account-events", "subject",
-                  "$SYS.ACCOUNT.*.>", "type", "stream", "account_token_position", 3, "name",
-                  "claims-update", "subject", "$SYS.REQ.CLAIMS.UPDATE", "type", "service");
+    json_t *exports = json_pack("[{s:s,s:s,s:s,s:i}]", "name", "account-events", "subject",
+                                "$SYS.ACCOUNT.*.>", "type", "stream", "account_token_position", 3);
     return put(nats, "exports", exports);
 }
 
@@ -338,10 +333,8 @@ static bool put_imports(json_t *nats, const struct nkey_account_claims *claims)
     nkey_public_text(NKEY_ACCOUNT, claims->system_account, system);
     (void)snprintf(events, sizeof events, "$SYS.ACCOUNT.%s.>", own);
     json_t *imports =
-        json_pack("[{s:s,s:s,s:s,s:s,s:s},{s:s,s:s,s:s,s:s,s:s}]", "name", "account-events",
-                  "subject", events, "account", system, "local_subject", "presence.>", "type",
-                  "stream", "name", "claims-update", "subject", "$SYS.REQ.CLAIMS.UPDATE", "account",
-                  system, "local_subject", NKEY_CLAIMS_UPDATE, "type", "service");
+        json_pack("[{s:s,s:s,s:s,s:s,s:s}]", "name", "account-events", "subject", events, "account",
+                  system, "local_subject", "presence.>", "type", "stream");
     return put(nats, "imports", imports);
 }
 
