@@ -10,9 +10,8 @@
 #include <unistd.h>
 
 #include "captain/api.h"
-#include "captain/io/store/channel.h"
+#include "captain/captain_issue.h"
 #include "captain/io/store/log.h"
-#include "captain/io/store/rollout.h"
 #include "captain/projection.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
@@ -28,7 +27,6 @@ enum {
     RECONNECT_MAX_MS = 5000,
     CLOSE_FLUSH_MS = 2000,
     ROOT_ARENA_BYTES = 4 << 20,
-    CHANNEL_ARENA_BYTES = 4 << 20,
 };
 #define DESIRED_VALID_MS (7 * INT64_C(86400000))
 #define DESIRED_REISSUE_MS INT64_C(86400000)
@@ -55,81 +53,6 @@ static void end_with(struct serve *serve, const struct err *err)
 
 /* Hooks of the log. */
 
-static enum err_code issue_set(struct captain *captain, const struct log_entry *entry,
-                               struct arena *arena, struct err *err)
-{
-    struct channel_set set;
-    enum err_code code = codec_decode(&codec_channel_set, entry->body, arena, &set, err);
-    return code ? code : desired_issue(captain->desired, set.app, set.channel, entry->seq, err);
-}
-
-static enum err_code issue_rollout(struct captain *captain, const char *id, uint64_t seq,
-                                   struct arena *arena, struct err *err)
-{
-    struct store_rollout row;
-    struct store_channel channel;
-    enum err_code code = store_rollout_get(captain->db, id, arena, &row, err);
-    if (code == ERR_OK)
-        code = store_channel_get(captain->db, row.app, row.channel, arena, &channel, err);
-    if (code != ERR_OK)
-        return code;
-    if (channel.unsettled && channel.generation == 0 && !row.published)
-        return ERR_OK; /* it ended before it said anything */
-    return desired_issue(captain->desired, row.app, row.channel, seq, err);
-}
-
-static enum err_code issue_published(struct captain *captain, const struct log_entry *entry,
-                                     struct arena *arena, struct err *err)
-{
-    struct rollout_published published;
-    enum err_code code =
-        codec_decode(&codec_rollout_published, entry->body, arena, &published, err);
-    return code ? code : issue_rollout(captain, published.id, entry->seq, arena, err);
-}
-
-static enum err_code issue_moved(struct captain *captain, const struct log_entry *entry,
-                                 struct arena *arena, struct err *err)
-{
-    struct rollout_moved moved;
-    enum err_code code = codec_decode(&codec_rollout_moved, entry->body, arena, &moved, err);
-    if (code != ERR_OK || !moved.finished)
-        return code;
-    return issue_rollout(captain, moved.id, entry->seq, arena, err);
-}
-
-static enum err_code issue_device(struct captain *captain, const struct log_entry *entry,
-                                  struct arena *arena, struct err *err)
-{
-    struct device_set set;
-    enum err_code code = codec_decode(&codec_device_set, entry->body, arena, &set, err);
-    return code ? code : desired_devices_issue(captain->desired_devices, set.device, err);
-}
-
-/* Kinds of decisions that change what devices are told. */
-static const struct {
-    const char *kind;
-    enum err_code (*issue)(struct captain *captain, const struct log_entry *entry,
-                           struct arena *arena, struct err *err);
-} ISSUES[] = {
-    {"channel.set", issue_set},
-    {"rollout.published", issue_published},
-    {"rollout.moved", issue_moved},
-    {"device.set", issue_device},
-};
-
-static enum err_code issue(struct captain *captain, const struct log_entry *entry, struct err *err)
-{
-    enum err_code code = ERR_OK;
-    for (size_t i = 0; i < ARRAY_LEN(ISSUES); i++) {
-        if (!str_equal(entry->kind, ISSUES[i].kind))
-            continue;
-        struct arena arena DEFER(arena_fini) = {0};
-        arena_init(&arena, CHANNEL_ARENA_BYTES);
-        code = ISSUES[i].issue(captain, entry, &arena, err);
-    }
-    return code;
-}
-
 /* The root of the log must be the one of our keys: else this is another fleet's log, or its keys. */
 static enum err_code check_root(const struct captain *captain, const struct log_entry *entry,
                                 struct err *err)
@@ -151,7 +74,7 @@ static enum err_code on_apply(void *arg, const struct log_entry *entry, struct e
     if (code == ERR_OK)
         code = projection_apply(captain->db, captain->artifacts, entry, err);
     if (code == ERR_OK)
-        code = issue(captain, entry, err);
+        code = captain_issue(captain, entry, err);
     return code;
 }
 
