@@ -275,12 +275,18 @@ static enum err_code take_folder(struct agent *agent, struct err *err)
 
 static enum err_code open_store(struct agent *agent, struct err *err)
 {
-    char path[AGENT_PATH_MAX];
+    char path[AGENT_PATH_MAX], kept[AGENT_PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/agent.db", agent->config->folder);
+    (void)snprintf(kept, sizeof kept, "%s/root.dsse", agent->config->folder);
     enum err_code code = agent_store_open(path, &agent->store, err);
-    return code ? code
-                : trust_open(agent->config->root, agent->config->tenant, agent->store,
-                             &agent->trust, err);
+    if (code != ERR_OK)
+        return code;
+    struct trust_options options = {.anchor = agent->config->root,
+                                    .kept = kept,
+                                    .tenant = agent->config->tenant,
+                                    .hardware = agent->config->hardware,
+                                    .store = agent->store};
+    return trust_open(&options, &agent->trust, err);
 }
 
 static enum err_code open_apps(struct agent *agent, struct err *err)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/app_fetch.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "agent/app_plan.h"
@@ -103,19 +101,6 @@ static void finish_ok(struct app_fetch *f)
     finish(f);
 }
 
-/* Whether an artifact is for this device. */
-static bool fits(const struct app_fetch *f, const struct artifact *artifact)
-{
-    struct utsname machine;
-    if (uname(&machine) != 0)
-        return false;
-    for (char *p = machine.sysname; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
-    return (!artifact->os[0] || str_equal(artifact->os, machine.sysname)) &&
-           (!artifact->arch[0] || str_equal(artifact->arch, machine.machine)) &&
-           (!artifact->hardware[0] || str_equal(artifact->hardware, f->options.config->hardware));
-}
-
 /* An unpacked tree replaces the folder of its name, so outer trees come before inner ones and
  * before files. */
 static int rank(const struct artifact *artifact)
@@ -128,11 +113,12 @@ static int rank(const struct artifact *artifact)
     return depth;
 }
 
-static enum err_code pick(struct app_fetch *f)
+/* What of it is for this device. */
+static void pick(struct app_fetch *f)
 {
     const struct release *release = &f->release;
     for (size_t i = 0; i < release->artifacts_len && f->picked_len < ARTIFACTS_MAX; i++) {
-        if (!fits(f, &release->artifacts[i]))
+        if (!trust_artifact_fits(&release->artifacts[i], trust_self(f->options.trust)))
             continue;
         size_t at = f->picked_len++;
         for (; at > 0 && rank(f->picked[at - 1]) > rank(&release->artifacts[i]); at--)
@@ -140,11 +126,6 @@ static enum err_code pick(struct app_fetch *f)
         f->picked[at] = &release->artifacts[i];
         f->total_bytes += release->artifacts[i].size_bytes;
     }
-    if (f->picked_len > 0 || release->artifacts_len == 0)
-        return ERR_OK;
-    return err_set(&f->err, ERR_WRONG_TARGET,
-                   "release %s has no artifact for this device's system and hardware",
-                   release->version);
 }
 
 static void root_path(const struct app_fetch *f, const struct artifact *artifact,
@@ -228,7 +209,8 @@ static void document_path(const struct app_fetch *f, char ret[PATH_BYTES])
 
 static void take_document(struct app_fetch *f)
 {
-    if (pick(f) || check_plan(f) || check_space(f))
+    pick(f);
+    if (check_plan(f) || check_space(f))
         finish(f);
     else
         next_artifact(f);

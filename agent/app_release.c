@@ -46,8 +46,8 @@ enum err_code app_release_load(struct app_release *r, const struct app_release_i
     arena_init(&r->arena, RELEASE_ARENA_MAX_BYTES);
     enum err_code code = read_document(input, digest, &scratch, &envelope, err);
     if (code == ERR_OK)
-        code = trust_installed(input->trust, envelope, digest, input->app->app, &r->arena,
-                               &r->release, err);
+        code =
+            trust_check_installed(envelope, digest, input->app->app, &r->arena, &r->release, err);
     arena_fini(&scratch);
     if (code != ERR_OK) {
         app_release_clear(r);
@@ -95,8 +95,7 @@ enum err_code app_release_verify(const struct app_release_input *input,
     arena_init(&arena, RELEASE_ARENA_MAX_BYTES);
     enum err_code code = read_document(input, digest, &arena, &envelope, err);
     if (code == ERR_OK)
-        code =
-            trust_installed(input->trust, envelope, digest, input->app->app, &arena, &release, err);
+        code = trust_check_installed(envelope, digest, input->app->app, &arena, &release, err);
     arena_fini(&arena);
     return code;
 }

@@ -27,7 +27,7 @@ struct app_release_input {
     const char *logs; /* folder of log files, or NULL: the journal */
 };
 
-/* Replaces what release holds. Errors are trust_installed's and file_read's; then nothing is held.
+/* Replaces what release holds. Errors are trust_check_installed's and file_read's; then nothing is held.
  * A zeroed struct holds nothing. */
 MUST_USE enum err_code app_release_load(struct app_release *release,
                                         const struct app_release_input *input,

@@ -75,7 +75,7 @@ static enum err_code recall(struct device *device, struct err *err)
     struct err ignored;
     arena_init(&arena, DEVICE_ARENA_MAX_BYTES);
     enum err_code code = agent_store_get_device(device->store, &arena, &envelope, err);
-    if (code == ERR_OK && take(device, envelope, 0, &ignored) != ERR_OK)
+    if (code == ERR_OK && take(device, envelope, TRUST_ANY_TIME, &ignored) != ERR_OK)
         log_err("what was said of this device is not followed", &ignored);
     arena_fini(&arena);
     return code == ERR_NOT_FOUND ? ERR_OK : code;

@@ -1,108 +1,207 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/trust.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "common/base/mem.h"
 #include "common/file.h"
-#include "common/hash.h"
-#include "common/sign.h"
-#include "proto/codec.h"
+#include "common/log.h"
 
-enum { TRUST_ARENA_MAX_BYTES = 512 << 10, COUNTER_NAME_MAX = 160 };
+enum { TRUST_ARENA_MAX_BYTES = 4 << 20, COUNTER_NAME_MAX = 192 };
+#define COUNTER_ROOT "root"
+#define COUNTER_EPOCH "desired_epoch"
 
 struct trust {
     struct agent_store *store;
+    char *kept;
     struct arena arena; /* the root document */
+    struct root root;
+    struct utsname machine;
+    char hardware[TOKEN_MAX + 1];
+    struct trust_target self;
+};
+
+/* ---- counters ---- */
+
+/* Of the epoch's own counters, as their names begin: "" before role desired ever changed. */
+static void epoch_prefix(uint64_t epoch, char ret[static 24])
+{
+    ret[0] = '\0';
+    if (epoch > 0)
+        (void)snprintf(ret, 24, "e%" PRIu64 "/", epoch);
+}
+
+static void counter_name(const struct trust *trust, char ret[static COUNTER_NAME_MAX],
+                         const char *name)
+{
+    char prefix[24];
+    epoch_prefix(agent_store_counter(trust->store, COUNTER_EPOCH), prefix);
+    (void)snprintf(ret, COUNTER_NAME_MAX, "%s%s", prefix, name);
+}
+
+static uint64_t epoch_counter(const struct trust *trust, const char *name)
+{
+    char full[COUNTER_NAME_MAX];
+    counter_name(trust, full, name);
+    return agent_store_counter(trust->store, full);
+}
+
+static enum err_code raise_epoch_counter(struct trust *trust, const char *name, uint64_t value,
+                                         struct err *err)
+{
+    char full[COUNTER_NAME_MAX];
+    counter_name(trust, full, name);
+    return agent_store_raise_counter(trust->store, full, value, err);
+}
+
+/* Those of the epoch before are of no use any more. */
+static enum err_code forget_epoch(struct trust *trust, uint64_t epoch, struct err *err)
+{
+    static const char *const first[] = {"desired/", "device", "signed_ms"};
+    char prefix[24];
+    enum err_code code = ERR_OK;
+    epoch_prefix(epoch, prefix);
+    if (epoch > 0)
+        return agent_store_drop_counters(trust->store, prefix, err);
+    for (size_t i = 0; code == ERR_OK && i < ARRAY_LEN(first); i++)
+        code = agent_store_drop_counters(trust->store, first[i], err);
+    return code;
+}
+
+/* old may be NULL: not known, so no change is seen. The version first: a device that loses its power
+ * between the two is behind, and walks the chain again. */
+static enum err_code count_root(struct trust *trust, const struct root *old,
+                                const struct root *next, struct err *err)
+{
+    uint64_t before = agent_store_counter(trust->store, COUNTER_EPOCH);
+    enum err_code code = agent_store_raise_counter(trust->store, COUNTER_ROOT, next->version, err);
+    if (code != ERR_OK || !old || !trust_role_changed(old, next, TRUST_ROLE_DESIRED) ||
+        next->version <= before)
+        return code;
+    code = agent_store_raise_counter(trust->store, COUNTER_EPOCH, next->version, err);
+    return code ? code : forget_epoch(trust, before, err);
+}
+
+/* ---- the root ---- */
+
+struct candidate {
+    struct arena arena;
+    struct bytes envelope;
     struct root root;
 };
 
-/* A role's keys as one array; lives in the arena. */
-static enum err_code find_role(const struct root *root, const char *name, struct arena *arena,
-                               struct sign_role *ret, struct err *err)
+static enum err_code load(const char *path, const char *tenant, struct candidate *ret,
+                          struct err *err)
 {
-    for (size_t i = 0; i < root->roles_len; i++) {
-        const struct role *role = &root->roles[i];
-        if (!str_equal(role->name, name))
-            continue;
-        uint8_t(*keys)[SIGN_PUBLIC_BYTES] = arena_alloc(arena, role->keys_len * sizeof *keys);
-        if (!keys)
-            return err_set(err, ERR_SIZE, "the root document names too many keys");
-        for (size_t k = 0; k < role->keys_len; k++)
-            memcpy(keys[k], role->keys[k].ptr, sizeof *keys);
-        *ret = (struct sign_role){(const uint8_t(*)[SIGN_PUBLIC_BYTES])keys, role->keys_len,
-                                  role->threshold};
+    *ret = (struct candidate){0};
+    arena_init(&ret->arena, TRUST_ARENA_MAX_BYTES);
+    enum err_code code =
+        path ? file_read(path, SIGN_ROOT_MAX_BYTES, &ret->arena, &ret->envelope, err)
+             : err_set(err, ERR_NOT_FOUND, "no root document is configured");
+    if (code == ERR_OK)
+        code = trust_root_anchor(ret->envelope, &ret->arena, &ret->root, err);
+    if (code == ERR_OK && !str_equal(ret->root.tenant, tenant))
+        code = err_set(err, ERR_WRONG_TARGET, "is of tenant \"%s\", this device belongs to \"%s\"",
+                       ret->root.tenant, tenant);
+    if (code == ERR_OK)
         return ERR_OK;
-    }
-    return err_set(err, ERR_ROOT_CHAIN, "the root document names no role \"%s\"", name);
+    arena_fini(&ret->arena);
+    ret->root = (struct root){0};
+    return path ? err_wrap(err, "root document %s", path) : code;
 }
 
-static enum err_code check_keys(const struct root *root, struct err *err)
+/* Takes the candidate's arena. */
+static void put_in_force(struct trust *trust, struct candidate *candidate)
 {
-    for (size_t i = 0; i < root->roles_len; i++) {
-        const struct role *role = &root->roles[i];
-        if (role->threshold > role->keys_len)
-            return err_set(err, ERR_ROOT_CHAIN,
-                           "role \"%s\": %u signatures are asked for, but there are %zu keys",
-                           role->name, role->threshold, role->keys_len);
-        for (size_t k = 0; k < role->keys_len; k++) {
-            if (!sign_public_key_usable(role->keys[k].ptr))
-                return err_set(err, ERR_ROOT_CHAIN, "role \"%s\": key %zu is not a usable key",
-                               role->name, k + 1);
-        }
-    }
-    return ERR_OK;
+    arena_fini(&trust->arena);
+    trust->arena = candidate->arena;
+    trust->root = candidate->root;
+    *candidate = (struct candidate){0};
 }
 
-/* The anchor is a file of this device, so it may be read before it is checked: it names the keys
- * that must have signed it. */
-static enum err_code open_root(struct trust *trust, struct bytes file, struct err *err)
+static enum err_code keep(struct trust *trust, const struct root *old, struct candidate *next,
+                          struct err *err)
 {
-    struct envelope envelope;
-    struct root claimed;
-    struct sign_role role;
-    struct bytes payload;
-    enum err_code code;
-    if ((code = codec_decode(&codec_envelope, file, &trust->arena, &envelope, err)) ||
-        (code = codec_decode(&codec_root, envelope.payload, &trust->arena, &claimed, err)) ||
-        (code = check_keys(&claimed, err)) ||
-        (code = find_role(&claimed, "root", &trust->arena, &role, err)) ||
-        (code = sign_open(SIGN_TYPE_ROOT, SIGN_ROOT_MAX_BYTES, file, &role, &trust->arena, &payload,
-                          err)))
-        return code;
-    return codec_decode(&codec_root, payload, &trust->arena, &trust->root, err);
+    enum err_code code = count_root(trust, old, &next->root, err);
+    if (code == ERR_OK)
+        code = file_replace(trust->kept, next->envelope, 0644, err);
+    if (code == ERR_OK)
+        put_in_force(trust, next);
+    return code;
 }
 
-static enum err_code check_root(struct trust *trust, const char *tenant, struct err *err)
+/* A version is 1 at least, so 0 says that there is none. */
+static enum err_code choose(struct trust *trust, struct candidate *anchor, struct candidate *kept,
+                            struct err *err)
 {
-    if (!str_equal(trust->root.tenant, tenant))
-        return err_set(err, ERR_WRONG_TARGET, "is of tenant \"%s\", this device belongs to \"%s\"",
-                       trust->root.tenant, tenant);
-    uint64_t seen = agent_store_counter(trust->store, "root");
-    if (trust->root.version < seen)
-        return err_set(err, ERR_ROLLBACK,
-                       "version %" PRIu64 " is older than version %" PRIu64 " seen before",
-                       trust->root.version, seen);
-    return agent_store_raise_counter(trust->store, "root", trust->root.version, err);
+    if (anchor->root.version >= kept->root.version &&
+        !bytes_equal(anchor->envelope, kept->envelope))
+        return keep(trust, kept->root.version > 0 ? &kept->root : NULL, anchor, err);
+    put_in_force(trust, kept);
+    return agent_store_raise_counter(trust->store, COUNTER_ROOT, trust->root.version, err);
 }
 
-enum err_code trust_open(const char *root_path, const char *tenant, struct agent_store *store,
-                         struct trust **ret, struct err *err)
+static enum err_code open_root(struct trust *trust, const struct trust_options *options,
+                               struct err *err)
+{
+    struct candidate anchor, kept;
+    struct err kept_err;
+    enum err_code code = load(options->anchor, options->tenant, &anchor, err);
+    enum err_code kept_code = load(options->kept, options->tenant, &kept, &kept_err);
+    if (code == ERR_NOT_FOUND && kept_code == ERR_OK)
+        code = ERR_OK; /* it was only the way in */
+    if (code == ERR_OK && kept_code != ERR_OK && kept_code != ERR_NOT_FOUND)
+        log_err("the newest root is lost and is fetched again", &kept_err);
+    if (code == ERR_OK)
+        code = choose(trust, &anchor, &kept, err);
+    arena_fini(&anchor.arena);
+    arena_fini(&kept.arena);
+    return code;
+}
+
+static enum err_code check_not_behind(const struct trust *trust, struct err *err)
+{
+    uint64_t seen = agent_store_counter(trust->store, COUNTER_ROOT);
+    if (trust->root.version >= seen)
+        return ERR_OK;
+    return err_set(err, ERR_ROLLBACK,
+                   "the root document here has version %" PRIu64 ", older than version %" PRIu64
+                   " seen before; the newer one is awaited",
+                   trust->root.version, seen);
+}
+
+static void fill_self(struct trust *trust, const struct trust_options *options)
+{
+    trust->self =
+        (struct trust_target){.tenant = trust->root.tenant, .agent_version = CAPTAIN_VERSION};
+    if (options->hardware &&
+        str_copy(trust->hardware, sizeof trust->hardware, options->hardware) == ERR_OK)
+        trust->self.hardware = trust->hardware;
+    (void)uname(&trust->machine); /* it failed: "" fits only what is for any system */
+    for (char *p = trust->machine.sysname; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    trust->self.os = trust->machine.sysname;
+    trust->self.arch = trust->machine.machine;
+}
+
+enum err_code trust_open(const struct trust_options *options, struct trust **ret, struct err *err)
 {
     struct trust *trust = mem_new(1, sizeof *trust);
-    trust->store = store;
-    arena_init(&trust->arena, TRUST_ARENA_MAX_BYTES);
-    struct bytes file;
-    enum err_code code = file_read(root_path, SIGN_ROOT_MAX_BYTES, &trust->arena, &file, err);
-    if (code == ERR_OK &&
-        ((code = open_root(trust, file, err)) || (code = check_root(trust, tenant, err))))
-        code = err_wrap(err, "root document %s", root_path);
+    struct err behind;
+    trust->store = options->store;
+    trust->kept = mem_strdup(options->kept);
+    enum err_code code = open_root(trust, options, err);
     if (code != ERR_OK) {
         trust_close(trust);
         return code;
     }
+    fill_self(trust, options);
+    if (check_not_behind(trust, &behind) != ERR_OK)
+        log_err("nothing new is taken", &behind);
     *ret = trust;
     return ERR_OK;
 }
@@ -112,100 +211,54 @@ void trust_close(struct trust *trust)
     if (!trust)
         return;
     arena_fini(&trust->arena);
+    mem_free(trust->kept);
     mem_free(trust);
 }
 
-static enum err_code check_root_expiry(const struct trust *trust, int64_t now_ms, struct err *err)
+uint64_t trust_root_version(const struct trust *trust)
 {
-    if (trust->root.expires_ms == 0 || now_ms < trust->root.expires_ms)
-        return ERR_OK;
-    char when[32];
-    str_format_time(trust->root.expires_ms, when);
-    return err_set(err, ERR_EXPIRED, "the root document expired at %s", when);
+    return trust->root.version;
 }
 
-static enum err_code check_expiry(const char *what, int64_t expires_ms, int64_t now_ms,
-                                  struct err *err)
+const struct trust_target *trust_self(const struct trust *trust)
 {
-    if (expires_ms == 0 || now_ms < expires_ms)
-        return ERR_OK;
-    char when[32];
-    str_format_time(expires_ms, when);
-    return err_set(err, ERR_EXPIRED, "%s expired at %s", what, when);
+    return &trust->self;
 }
 
-/* A document signed by captain's online key. */
-static enum err_code open_online(struct trust *trust, const char *sign_type,
-                                 const struct codec_type *codec, struct bytes envelope,
-                                 struct arena *arena, void *ret, struct err *err)
+enum err_code trust_take_root(struct trust *trust, struct bytes envelope, struct err *err)
 {
-    struct sign_role role;
-    struct bytes payload;
-    enum err_code code;
-    if ((code = find_role(&trust->root, "desired", arena, &role, err)) ||
-        (code =
-             sign_open(sign_type, SIGN_DESIRED_MAX_BYTES, envelope, &role, arena, &payload, err)))
-        return code;
-    return codec_decode(codec, payload, arena, ret, err);
-}
-
-static enum err_code check_meant(const struct trust *trust, const struct desired *desired,
-                                 const char *app, const char *channel, struct err *err)
-{
-    if (!str_equal(desired->tenant, trust->root.tenant))
-        return err_set(err, ERR_WRONG_TARGET, "it is of tenant \"%s\"", desired->tenant);
-    if (!str_equal(desired->app, app) || !str_equal(desired->channel, channel))
-        return err_set(err, ERR_WRONG_TARGET, "it is of channel %s/%s", desired->app,
-                       desired->channel);
-    return ERR_OK;
-}
-
-static enum err_code check_generation(uint64_t generation, bool same_bytes, bool have_last,
-                                      uint64_t last, struct err *err)
-{
-    if (generation < last)
-        return err_set(err, ERR_ROLLBACK,
-                       "generation %" PRIu64 " is older than %" PRIu64 " seen before", generation,
-                       last);
-    if (generation == last && have_last && !same_bytes)
-        return err_set(err, ERR_ROLLBACK,
-                       "another document bears the generation %" PRIu64 " seen before", generation);
-    return ERR_OK;
-}
-
-/* What both documents of captain's online key have. */
-struct issued {
-    struct bytes envelope;
-    uint64_t generation;
-    int64_t issued_ms, expires_ms;
-};
-
-static enum err_code raise_issued(struct trust *trust, const char *counter,
-                                  const struct issued *issued, struct err *err)
-{
-    enum err_code code = agent_store_raise_counter(trust->store, counter, issued->generation, err);
-    if (code == ERR_OK && issued->issued_ms > 0)
-        code =
-            agent_store_raise_counter(trust->store, "signed_ms", (uint64_t)issued->issued_ms, err);
+    struct candidate next = {.envelope = envelope};
+    arena_init(&next.arena, TRUST_ARENA_MAX_BYTES);
+    enum err_code code = trust_root_next(&trust->root, envelope, &next.arena, &next.root, err);
+    if (code == ERR_OK)
+        code = keep(trust, &trust->root, &next, err);
+    arena_fini(&next.arena);
+    if (code == ERR_OK)
+        trust->self.tenant = trust->root.tenant;
     return code;
 }
 
-/* Not older than what was seen under that counter, not expired; seen from now on. */
-static enum err_code check_issued(struct trust *trust, const char *counter,
-                                  const struct issued *issued, const struct issued *last,
-                                  int64_t now_ms, struct err *err)
+/* ---- what captain's online key signed ---- */
+
+static struct trust_seen seen_of(const struct trust *trust, const char *counter, struct bytes last,
+                                 uint64_t last_generation)
 {
-    uint64_t seen = agent_store_counter(trust->store, counter);
-    /* A counter above the last document kept: that document was lost, its bytes cannot be compared.
-     */
-    bool have_last = last->envelope.len > 0 && last->generation >= seen;
-    uint64_t floor = last->generation > seen ? last->generation : seen;
-    bool same = bytes_equal(issued->envelope, last->envelope);
-    enum err_code code;
-    if ((code = check_generation(issued->generation, same, have_last, floor, err)) ||
-        (code = check_expiry("it", issued->expires_ms, now_ms, err)))
-        return code;
-    return raise_issued(trust, counter, issued, err);
+    struct trust_seen seen = {last, last_generation, epoch_counter(trust, counter)};
+    bool began_anew = agent_store_counter(trust->store, COUNTER_EPOCH) > 0;
+    if (began_anew && seen.generation < last_generation) { /* last is of the epoch before */
+        seen.last = bytes_of(NULL, 0);
+        seen.last_generation = 0;
+    }
+    return seen;
+}
+
+static enum err_code raise_issued(struct trust *trust, const char *counter, uint64_t generation,
+                                  int64_t issued_ms, struct err *err)
+{
+    enum err_code code = raise_epoch_counter(trust, counter, generation, err);
+    if (code == ERR_OK && issued_ms > 0)
+        code = raise_epoch_counter(trust, "signed_ms", (uint64_t)issued_ms, err);
+    return code;
 }
 
 enum err_code trust_desired(struct trust *trust, struct bytes envelope, const char *app,
@@ -214,17 +267,15 @@ enum err_code trust_desired(struct trust *trust, struct bytes envelope, const ch
                             struct err *err)
 {
     struct desired desired;
-    enum err_code code;
-    if ((code = check_root_expiry(trust, now_ms, err)) ||
-        (code = open_online(trust, SIGN_TYPE_DESIRED, &codec_desired, envelope, arena, &desired,
-                            err)) ||
-        (code = check_meant(trust, &desired, app, channel, err)))
-        return code;
+    struct trust_target target = {.tenant = trust->root.tenant, .app = app, .channel = channel};
     char counter[COUNTER_NAME_MAX];
     (void)snprintf(counter, sizeof counter, "desired/%s/%s", app, channel);
-    struct issued now = {envelope, desired.generation, desired.issued_ms, desired.expires_ms},
-                  before = {.envelope = last, .generation = last_generation};
-    if ((code = check_issued(trust, counter, &now, &before, now_ms, err)))
+    struct trust_seen seen = seen_of(trust, counter, last, last_generation);
+    enum err_code code;
+    if ((code = check_not_behind(trust, err)) ||
+        (code = trust_check_desired(&trust->root, envelope, &target, &seen, now_ms, arena, &desired,
+                                    err)) ||
+        (code = raise_issued(trust, counter, desired.generation, desired.issued_ms, err)))
         return code;
     *ret = desired;
     return ERR_OK;
@@ -235,111 +286,41 @@ enum err_code trust_device(struct trust *trust, struct bytes envelope, const cha
                            struct arena *arena, struct device_desired *ret, struct err *err)
 {
     struct device_desired desired;
+    struct trust_target target = {.tenant = trust->root.tenant, .device = device};
+    struct trust_seen seen = seen_of(trust, "device", last, last_generation);
     enum err_code code;
-    if ((code = check_root_expiry(trust, now_ms, err)) ||
-        (code = open_online(trust, SIGN_TYPE_DEVICE, &codec_device_desired, envelope, arena,
-                            &desired, err)))
-        return code;
-    if (!str_equal(desired.tenant, trust->root.tenant))
-        return err_set(err, ERR_WRONG_TARGET, "it is of tenant \"%s\"", desired.tenant);
-    if (!str_equal(desired.device, device))
-        return err_set(err, ERR_WRONG_TARGET, "it is about device %s", desired.device);
-    struct issued now = {envelope, desired.generation, desired.issued_ms, desired.expires_ms},
-                  before = {.envelope = last, .generation = last_generation};
-    if ((code = check_issued(trust, "device", &now, &before, now_ms, err)))
+    if ((code = check_not_behind(trust, err)) ||
+        (code = trust_check_device(&trust->root, envelope, &target, &seen, now_ms, arena, &desired,
+                                   err)) ||
+        (code = raise_issued(trust, "device", desired.generation, desired.issued_ms, err)))
         return code;
     *ret = desired;
     return ERR_OK;
 }
 
-/* Hashing is not parsing: a store that serves other bytes is told from a release that is signed
- * wrongly. */
-static enum err_code check_digest(struct bytes envelope, const uint8_t digest[DIGEST_BYTES],
-                                  struct arena *arena, struct err *err)
-{
-    struct envelope outer;
-    if (envelope.len > SIGN_RELEASE_MAX_BYTES)
-        return err_set(err, ERR_SIZE, "the release document is larger than %d bytes",
-                       SIGN_RELEASE_MAX_BYTES);
-    if (codec_decode(&codec_envelope, envelope, arena, &outer, err) != ERR_OK)
-        return err_set(err, ERR_HASH, "what the store served is no release document");
-    uint8_t found[DIGEST_BYTES];
-    hash_bytes(outer.payload, found);
-    if (memcmp(found, digest, DIGEST_BYTES) == 0)
-        return ERR_OK;
-    char hex[DIGEST_HEX];
-    str_hex(bytes_of(found, DIGEST_BYTES), hex);
-    return err_set(err, ERR_HASH, "what the store served is another release document (%.16s...)",
-                   hex);
-}
-
-enum err_code trust_installed(struct trust *trust, struct bytes envelope,
-                              const uint8_t digest[DIGEST_BYTES], const char *app,
-                              struct arena *arena, struct release *ret, struct err *err)
-{
-    struct sign_role role;
-    struct bytes payload;
-    struct release release;
-    enum err_code code;
-    if ((code = check_digest(envelope, digest, arena, err)) ||
-        (code = find_role(&trust->root, "release", arena, &role, err)) ||
-        (code = sign_open(SIGN_TYPE_RELEASE, SIGN_RELEASE_MAX_BYTES, envelope, &role, arena,
-                          &payload, err)) ||
-        (code = codec_decode(&codec_release, payload, arena, &release, err)))
-        return code;
-    if (!str_equal(release.app, app))
-        return err_set(err, ERR_WRONG_TARGET, "it is a release of app \"%s\"", release.app);
-    *ret = release;
-    return ERR_OK;
-}
-
-static enum err_code check_revoked(const struct trust *trust, const uint8_t digest[DIGEST_BYTES],
-                                   struct err *err)
-{
-    for (size_t i = 0; i < trust->root.revoked_len; i++) {
-        if (bytes_equal(trust->root.revoked[i], bytes_of(digest, DIGEST_BYTES)))
-            return err_set(err, ERR_REVOKED, "it is revoked by the root document");
-    }
-    return ERR_OK;
-}
-
-static enum err_code check_floor(const struct trust *trust, const struct release *release,
-                                 struct err *err)
-{
-    for (size_t i = 0; i < trust->root.floors_len; i++) {
-        const struct release_floor *floor = &trust->root.floors[i];
-        if (str_equal(floor->app, release->app) && release->sequence < floor->sequence)
-            return err_set(err, ERR_ROLLBACK,
-                           "its sequence %" PRIu64 " is below the floor %" PRIu64
-                           " of the root document",
-                           release->sequence, floor->sequence);
-    }
-    return ERR_OK;
-}
-
-static enum err_code check_clock(const struct trust *trust, int64_t now_ms, struct err *err)
-{
-    uint64_t signed_ms = agent_store_counter(trust->store, "signed_ms");
-    if (now_ms >= 0 && (uint64_t)now_ms + TRUST_CLOCK_SKEW_MS >= signed_ms)
-        return ERR_OK;
-    char when[32];
-    str_format_time((int64_t)signed_ms, when);
-    err_set(err, ERR_EXPIRED, "clock unsure: it is before the last signed time %s", when);
-    return err_hint(err, "set this device's clock");
-}
+/* ---- releases ---- */
 
 enum err_code trust_release(struct trust *trust, struct bytes envelope,
                             const uint8_t digest[DIGEST_BYTES], const char *app, int64_t now_ms,
                             struct arena *arena, struct release *ret, struct err *err)
 {
     struct release release;
-    enum err_code code;
-    if ((code = trust_installed(trust, envelope, digest, app, arena, &release, err)) ||
-        (code = check_root_expiry(trust, now_ms, err)) ||
-        (code = check_expiry("the release", release.expires_ms, now_ms, err)) ||
-        (code = check_revoked(trust, digest, err)) || (code = check_floor(trust, &release, err)) ||
-        (code = check_clock(trust, now_ms, err)))
+    uint8_t found[DIGEST_BYTES];
+    char floor[COUNTER_NAME_MAX];
+    struct trust_target target = trust->self;
+    target.app = app;
+    (void)snprintf(floor, sizeof floor, "floor/%s", app);
+    uint64_t lowest = trust_floor(&trust->root, app);
+    enum err_code code = check_not_behind(trust, err);
+    if (code == ERR_OK && lowest > 0)
+        code = agent_store_raise_counter(trust->store, floor, lowest, err);
+    if (code != ERR_OK)
         return code;
-    *ret = release;
-    return ERR_OK;
+    struct trust_release_want want = {digest, agent_store_counter(trust->store, floor),
+                                      (int64_t)epoch_counter(trust, "signed_ms")};
+    code = trust_check_release(&trust->root, envelope, &want, &target, now_ms, arena, &release,
+                               found, err);
+    if (code == ERR_OK)
+        *ret = release;
+    return code;
 }

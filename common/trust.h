@@ -17,6 +17,9 @@
 enum {
     TRUST_CLOCK_SKEW_MS = 10 * 60 * 1000, /* how far a clock may lie behind the last signed time */
 };
+/* As now_ms: neither expiry nor the clock is asked. For what was accepted before and is remembered, and
+ * for looking at a document without a device. */
+#define TRUST_ANY_TIME INT64_MIN
 
 /* A trust anchor: signed by its own root role; usable and unique keys; reachable thresholds; the three
  * roles there. Expiry is not looked at. ret lives in the arena. */
@@ -31,6 +34,8 @@ MUST_USE enum err_code trust_root_next(const struct root *old, struct bytes enve
 /* Whether the keys or the threshold of a role differ: counters that the role's documents raised start
  * anew then. */
 bool trust_role_changed(const struct root *old, const struct root *next, const char *role);
+bool trust_role_has(const struct root *root, const char *role,
+                    const uint8_t key[static SIGN_PUBLIC_BYTES]);
 /* ERR_EXPIRED at now_ms. */
 MUST_USE enum err_code trust_root_fresh(const struct root *root, int64_t now_ms, struct err *err);
 /* What is odd but allowed, one sentence each ("role release: one key of one is enough"); at most max.
@@ -51,7 +56,6 @@ struct trust_seen {
     struct bytes last;        /* envelope accepted last; empty: none or lost */
     uint64_t last_generation; /* of it */
     uint64_t generation;      /* trusted counter */
-    int64_t signed_ms;        /* last signed time seen of any document; 0: none */
 };
 
 /* Root unexpired, signature by role desired, meant for the target, not older than seen (equal only with
@@ -68,13 +72,20 @@ MUST_USE enum err_code trust_check_device(const struct root *root, struct bytes 
                                           struct arena *arena, struct device_desired *ret,
                                           struct err *err);
 
+/* Whether an artifact is for the target. */
+bool trust_artifact_fits(const struct artifact *artifact, const struct trust_target *target);
+/* The lowest sequence of the app that the root allows. */
+uint64_t trust_floor(const struct root *root, const char *app);
+/* ERR_EXPIRED "clock unsure" when now_ms is more than TRUST_CLOCK_SKEW_MS before the last signed time. */
+MUST_USE enum err_code trust_check_clock(int64_t signed_ms, int64_t now_ms, struct err *err);
+
 /* A release for installing: digest (NULL: any) of the payload first (ERR_HASH), then signatures, target,
  * expiry, revocation, floor (the root's or the larger floor_seen), clock (ERR_EXPIRED "clock unsure" when
  * now is before signed_ms). */
 struct trust_release_want {
     const uint8_t *digest; /* 32 bytes; NULL: any */
     uint64_t floor_seen;   /* trusted counter of the app's floor */
-    int64_t signed_ms;
+    int64_t signed_ms;     /* last signed time seen of any document; 0: none */
 };
 MUST_USE enum err_code trust_check_release(const struct root *root, struct bytes envelope,
                                            const struct trust_release_want *want,

@@ -196,6 +196,19 @@ uint64_t agent_store_counter(const struct agent_store *store, const char *name)
     return counter != NULL ? counter->value : 0;
 }
 
+enum err_code agent_store_drop_counters(struct agent_store *store, const char *prefix,
+                                        struct err *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < store->counters_len; i++) {
+        if (strncmp(store->counters[i].name, prefix, strlen(prefix)) != 0)
+            store->counters[kept++] = store->counters[i];
+    }
+    store->counters_len = kept;
+    enum err_code code = db_run(store->db, db_stmt(store->db, SQL_COUNTER_DROP, "s", prefix), err);
+    return code == ERR_OK ? write_counters(store, err) : code;
+}
+
 /* ---- open ---- */
 
 static enum err_code load_epoch(struct agent_store *store, struct err *err)

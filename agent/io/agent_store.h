@@ -91,3 +91,6 @@ MUST_USE enum err_code agent_store_list_processes(struct agent_store *store, con
 MUST_USE enum err_code agent_store_raise_counter(struct agent_store *store, const char *name,
                                                  uint64_t value, struct err *err);
 uint64_t agent_store_counter(const struct agent_store *store, const char *name);
+/* Those whose names begin with prefix will not be asked for again; a crash may bring them back. */
+MUST_USE enum err_code agent_store_drop_counters(struct agent_store *store, const char *prefix,
+                                                 struct err *err);

@@ -68,3 +68,5 @@ INSERT INTO counter (name, value) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
 -- name: counter_all
 SELECT name, value FROM counter ORDER BY name LIMIT ?1
+-- name: counter_drop
+DELETE FROM counter WHERE substr(name, 1, length(?1)) = ?1

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -24,7 +26,7 @@ static const int64_t NOW_MS = 1800000000000;
 static const int64_t DAY_MS = 24 * 3600 * 1000;
 
 struct lab {
-    char *dir, *root_path, *db_path;
+    char *dir, *root_path, *kept_path, *db_path;
     struct arena arena;
     struct sign_key keys[KEYS]; /* 0 root, 1 and 2 release, 3 desired */
     struct root root;
@@ -66,7 +68,9 @@ static enum err_code reopen(struct lab *lab)
 {
     trust_close(lab->trust);
     lab->trust = NULL;
-    return trust_open(lab->root_path, "acme", lab->store, &lab->trust, &lab->err);
+    struct trust_options options = {
+        .anchor = lab->root_path, .kept = lab->kept_path, .tenant = "acme", .store = lab->store};
+    return trust_open(&options, &lab->trust, &lab->err);
 }
 
 static int setup(void **state)
@@ -74,6 +78,7 @@ static int setup(void **state)
     struct lab *lab = calloc(1, sizeof *lab);
     lab->dir = tempdir_make();
     lab->root_path = tempdir_path(lab->dir, "root.dsse");
+    lab->kept_path = tempdir_path(lab->dir, "kept.dsse");
     lab->db_path = tempdir_path(lab->dir, "agent.db");
     arena_init(&lab->arena, 8 << 20);
     for (size_t i = 0; i < KEYS; i++)
@@ -108,6 +113,7 @@ static int teardown(void **state)
     agent_store_close(lab->store);
     arena_fini(&lab->arena);
     free(lab->root_path);
+    free(lab->kept_path);
     free(lab->db_path);
     tempdir_remove(lab->dir);
     free(lab);
@@ -132,15 +138,131 @@ static void test_trust__root_of_another_tenant(void **state)
     assert_int_equal(reopen(lab), ERR_WRONG_TARGET);
 }
 
+static enum err_code take(struct lab *lab, struct bytes envelope, struct bytes last,
+                          uint64_t last_generation);
+static struct bytes signed_desired(struct lab *lab, uint64_t generation, int64_t issued_ms);
+
+static const struct bytes nothing = {NULL, 0};
+
+/* The lab's root as it is now, with that version. */
+static struct bytes next_root(struct lab *lab, uint64_t version)
+{
+    lab->root.version = version;
+    return seal(lab, SIGN_TYPE_ROOT, encode(lab, &codec_root, &lab->root), &lab->keys[0], 1);
+}
+
 static void test_trust__root_never_goes_back(void **state)
 {
     struct lab *lab = *state;
-    lab->root.version = 6;
-    write_root(lab, &lab->keys[0]);
+    struct bytes six = next_root(lab, 6);
+    assert_int_equal(trust_take_root(lab->trust, six, &lab->err), ERR_OK);
+    assert_int_equal(trust_root_version(lab->trust), 6);
+    assert_int_equal(trust_take_root(lab->trust, six, &lab->err), ERR_ROLLBACK);
+    assert_int_equal(reopen(lab), ERR_OK); /* the anchor has 5, what was kept has 6 */
+    assert_int_equal(trust_root_version(lab->trust), 6);
+}
+
+static void test_trust__root_lost_is_awaited_and_nothing_else_is_taken(void **state)
+{
+    struct lab *lab = *state;
+    struct bytes six = next_root(lab, 6), desired = signed_desired(lab, 5, NOW_MS);
+    assert_int_equal(trust_take_root(lab->trust, six, &lab->err), ERR_OK);
+    tempdir_write(lab->kept_path, "torn", 4);
     assert_int_equal(reopen(lab), ERR_OK);
-    lab->root.version = 5;
-    write_root(lab, &lab->keys[0]);
-    assert_int_equal(reopen(lab), ERR_ROLLBACK);
+    assert_int_equal(trust_root_version(lab->trust), 5);
+    assert_int_equal(take(lab, desired, nothing, 0), ERR_ROLLBACK);
+    assert_non_null(strstr(lab->err.text, "awaited"));
+    assert_int_equal(trust_take_root(lab->trust, six, &lab->err), ERR_OK);
+    assert_int_equal(take(lab, desired, nothing, 0), ERR_OK);
+    assert_int_equal(remove(lab->root_path), 0); /* the anchor was only the way in */
+    assert_int_equal(reopen(lab), ERR_OK);
+    assert_int_equal(trust_root_version(lab->trust), 6);
+}
+
+static void test_trust__root_that_cannot_be_written_is_not_in_force(void **state)
+{
+    struct lab *lab = *state;
+    struct bytes six = next_root(lab, 6);
+    assert_int_equal(remove(lab->kept_path), 0);
+    assert_int_equal(mkdir(lab->kept_path, 0700), 0);
+    assert_int_not_equal(trust_take_root(lab->trust, six, &lab->err), ERR_OK);
+    assert_int_equal(trust_root_version(lab->trust), 5);
+    assert_int_equal(rmdir(lab->kept_path), 0);
+    assert_int_equal(trust_take_root(lab->trust, six, &lab->err), ERR_OK);
+    assert_int_equal(trust_root_version(lab->trust), 6);
+}
+
+static void test_trust__new_desired_keys_begin_their_counters_anew(void **state)
+{
+    struct lab *lab = *state;
+    struct bytes old = signed_desired(lab, 50, NOW_MS + TRUST_CLOCK_SKEW_MS + 1);
+    assert_int_equal(take(lab, old, nothing, 0), ERR_OK);
+    struct sign_key stolen = lab->keys[3];
+    for (uint64_t version = 6; version < 60; version++) { /* more often than there are counters */
+        sign_key_new(&lab->keys[3]);
+        lab->desired_keys[0] = key_bytes(&lab->keys[3]);
+        if (trust_take_root(lab->trust, next_root(lab, version), &lab->err) != ERR_OK)
+            fail_msg("%s", lab->err.text);
+        if (take(lab, signed_desired(lab, 3, NOW_MS), old, 50) != ERR_OK)
+            fail_msg("%s", lab->err.text);
+        assert_int_equal(take(lab, signed_desired(lab, 2, NOW_MS), old, 50), ERR_ROLLBACK);
+    }
+    lab->keys[3] = stolen;
+    assert_int_equal(take(lab, signed_desired(lab, 90, NOW_MS), nothing, 0), ERR_BAD_SIGNATURE);
+    assert_int_equal(reopen(lab), ERR_OK); /* with the old ones that the anchor names: 59 counts */
+    assert_int_equal(trust_root_version(lab->trust), 59);
+}
+
+static void test_trust__same_desired_keys_keep_their_counters(void **state)
+{
+    struct lab *lab = *state;
+    assert_int_equal(take(lab, signed_desired(lab, 50, NOW_MS), nothing, 0), ERR_OK);
+    lab->root.expires_ms += DAY_MS;
+    assert_int_equal(trust_take_root(lab->trust, next_root(lab, 6), &lab->err), ERR_OK);
+    assert_int_equal(take(lab, signed_desired(lab, 49, NOW_MS), nothing, 0), ERR_ROLLBACK);
+}
+
+static void test_trust__back_after_two_months_and_three_rotations(void **state)
+{
+    struct lab *lab = *state;
+    struct bytes roots[3];
+    const int64_t later_ms = NOW_MS + 400 * DAY_MS;
+    struct sign_key root_key = lab->keys[0];
+    for (uint64_t i = 0; i < 3; i++) { /* each with a new root key, desired key and end */
+        struct sign_key both[2] = {lab->keys[0]};
+        sign_key_new(&both[1]);
+        sign_key_new(&lab->keys[3]);
+        lab->root_keys[0] = key_bytes(&both[1]);
+        lab->desired_keys[0] = key_bytes(&lab->keys[3]);
+        lab->root.version = 6 + i;
+        lab->root.expires_ms = i < 2 ? NOW_MS + (int64_t)i * DAY_MS : later_ms + DAY_MS;
+        struct bytes payload = encode(lab, &codec_root, &lab->root);
+        roots[i] = seal(lab, SIGN_TYPE_ROOT, payload, both, 2);
+        lab->keys[0] = both[1];
+        lab->root_keys[0] = key_bytes(&lab->keys[0]);
+    }
+    struct desired now = {.tenant = "acme",
+                          .app = "hello",
+                          .channel = "stable",
+                          .generation = 1,
+                          .issued_ms = later_ms,
+                          .expires_ms = later_ms + DAY_MS,
+                          .release_digest = bytes_of(root_key.public_key, DIGEST_BYTES)};
+    struct bytes envelope =
+        seal(lab, SIGN_TYPE_DESIRED, encode(lab, &codec_desired, &now), &lab->keys[3], 1);
+    struct desired found;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_not_equal(trust_desired(lab->trust, envelope, "hello", "stable", nothing, 0,
+                                           later_ms, &lab->arena, &found, &lab->err),
+                             ERR_OK);
+        if (trust_take_root(lab->trust, roots[i], &lab->err) != ERR_OK)
+            fail_msg("root %zu: %s", i, lab->err.text);
+    }
+    if (trust_desired(lab->trust, envelope, "hello", "stable", nothing, 0, later_ms, &lab->arena,
+                      &found, &lab->err) != ERR_OK)
+        fail_msg("%s", lab->err.text);
+    lab->keys[0] = root_key;
+    assert_int_equal(trust_take_root(lab->trust, next_root(lab, 9), &lab->err), ERR_BAD_SIGNATURE);
 }
 
 static void test_trust__root_that_cannot_be_kept_to(void **state)
@@ -157,11 +279,7 @@ static void test_trust__root_that_cannot_be_kept_to(void **state)
     lab->root.roles_len = 2; /* no desired role */
     lab->release_keys[1] = key_bytes(&lab->keys[2]);
     write_root(lab, &lab->keys[0]);
-    assert_int_equal(reopen(lab), ERR_OK);
-    struct desired desired;
-    assert_int_equal(trust_desired(lab->trust, bytes_of("x", 1), "hello", "stable",
-                                   bytes_of(NULL, 0), 0, NOW_MS, &lab->arena, &desired, &lab->err),
-                     ERR_ROOT_CHAIN);
+    assert_int_equal(reopen(lab), ERR_ROOT_CHAIN);
     tempdir_write(lab->root_path, "garbage", 7);
     assert_int_equal(reopen(lab), ERR_MALFORMED);
 }
@@ -245,6 +363,12 @@ static void test_trust__release_of_another_app_expired_revoked_or_below_the_floo
     assert_int_equal(check_release(lab, &release), ERR_ROLLBACK);
     release.sequence = 8;
     assert_int_equal(check_release(lab, &release), ERR_OK);
+    lab->root.floors_len = 0; /* a floor that was seen holds */
+    write_root(lab, &lab->keys[0]);
+    assert_int_equal(reopen(lab), ERR_OK);
+    release.sequence = 7;
+    assert_int_equal(check_release(lab, &release), ERR_ROLLBACK);
+    release.sequence = 8;
     uint8_t digest[DIGEST_BYTES];
     hash_bytes(encode(lab, &codec_release, &release), digest);
     struct bytes revoked = bytes_of(digest, DIGEST_BYTES);
@@ -268,8 +392,7 @@ static void test_trust__what_runs_keeps_running_when_everything_expired(void **s
     hash_bytes(payload, digest);
     struct bytes envelope = seal(lab, SIGN_TYPE_RELEASE, payload, &lab->keys[1], 2);
     assert_int_equal(
-        trust_installed(lab->trust, envelope, digest, "hello", &lab->arena, &found, &lab->err),
-        ERR_OK);
+        trust_check_installed(envelope, digest, "hello", &lab->arena, &found, &lab->err), ERR_OK);
     release.expires_ms = 0;
     assert_int_equal(check_release(lab, &release), ERR_EXPIRED); /* but nothing new is installed */
 }
@@ -293,6 +416,13 @@ static struct bytes seal_desired(struct lab *lab, const struct desired *desired)
     return seal(lab, SIGN_TYPE_DESIRED, encode(lab, &codec_desired, desired), &lab->keys[3], 1);
 }
 
+static struct bytes signed_desired(struct lab *lab, uint64_t generation, int64_t issued_ms)
+{
+    struct desired desired = good_desired(generation);
+    desired.issued_ms = issued_ms;
+    return seal_desired(lab, &desired);
+}
+
 static enum err_code take(struct lab *lab, struct bytes envelope, struct bytes last,
                           uint64_t last_generation)
 {
@@ -300,8 +430,6 @@ static enum err_code take(struct lab *lab, struct bytes envelope, struct bytes l
     return trust_desired(lab->trust, envelope, "hello", "stable", last, last_generation, NOW_MS,
                          &lab->arena, &found, &lab->err);
 }
-
-static const struct bytes nothing = {NULL, 0};
 
 static void test_trust__desired_in_rising_generations(void **state)
 {
@@ -424,6 +552,11 @@ int main(void)
         TEST(root_must_be_signed_by_its_own_root_role),
         TEST(root_of_another_tenant),
         TEST(root_never_goes_back),
+        TEST(root_lost_is_awaited_and_nothing_else_is_taken),
+        TEST(root_that_cannot_be_written_is_not_in_force),
+        TEST(new_desired_keys_begin_their_counters_anew),
+        TEST(same_desired_keys_keep_their_counters),
+        TEST(back_after_two_months_and_three_rotations),
         TEST(root_that_cannot_be_kept_to),
         TEST(release_signed_by_two_of_two),
         TEST(release_half_signed_or_twice_by_one),
