@@ -253,6 +253,7 @@ static enum err_code read_fetch(struct reader *r, const struct key *key, const c
                                 const json_t *value)
 {
     static const struct key keys[] = {
+        {"ca", false, read_path, AT(fetch_ca), 0, 0},
         {"helper", false, read_path, AT(fetch_helper), 0, 0},
         {"user", false, read_token, AT(fetch_user), 0, 0},
     };
@@ -443,8 +444,8 @@ static const struct key top_keys[] = {
     {"device", true, read_token, AT(device), 0, 0},
     {"site", true, read_token, AT(site), 0, 0},
     {"tenant", false, read_token, AT(tenant), 0, 0},
-    {"nats", true, read_nats, 0, 0, 0},
-    {"root", true, read_path, AT(root), 0, 0},
+    {"nats", false, read_nats, 0, 0, 0},
+    {"root", false, read_path, AT(root), 0, 0},
     {"folder", false, read_path, AT(folder), 0, 0},
     {"apps", true, read_apps, 0, 0, 0},
     {"fetch", false, read_fetch, 0, 0, 0},
@@ -464,7 +465,6 @@ enum err_code config_parse(const char *name, struct bytes text, struct arena *ar
         return err_set(err, ERR_MALFORMED, "%s:%d:%d: %.200s", name, where.line, where.column,
                        where.text);
     struct config config = {
-        .tenant = "default",
         .folder = default_folder,
         .fetch_helper = default_helper,
         .hardware = "",
@@ -486,10 +486,21 @@ enum err_code config_parse(const char *name, struct bytes text, struct arena *ar
     return code;
 }
 
-enum err_code config_load(const char *path, struct arena *arena, struct config *ret,
+enum err_code config_read(const char *path, struct arena *arena, struct config *ret,
                           struct err *err)
 {
     struct bytes text;
     enum err_code code = file_read(path, CONFIG_FILE_MAX_BYTES, arena, &text, err);
     return code ? code : config_parse(path, text, arena, ret, err);
+}
+
+enum err_code config_load(const char *path, struct arena *arena, struct config *ret,
+                          struct err *err)
+{
+    struct config config;
+    enum err_code code = config_read(path, arena, &config, err);
+    if (code || (code = config_complete(path, &config, arena, err)))
+        return code;
+    *ret = config;
+    return ERR_OK;
 }

@@ -9,7 +9,8 @@
  *     "folder": "/var/lib/captain-agent",
  *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}, "lock": "/run/hello.lock"}},
  *     "labels": {"line": "3", "tier": "gold"},
- *     "fetch": {"helper": "LIBEXECDIR/captain/captain-fetch", "user": "captain-fetch"},
+ *     "fetch": {"helper": "LIBEXECDIR/captain/captain-fetch", "user": "captain-fetch",
+ *               "ca": "ca.pem"},               of https stores; default: that of nats
  *     "intervals": {"health": "30s", "telemetry": "1m", "refresh": "10m",
  *                   "reconnect_first": "30s", "reconnect_max": "5m"},
  *     "supervisor": {"enabled": true, "hang": "2m", "restart": "500ms"},
@@ -22,6 +23,8 @@
  * unconfirmed; CAPTAIN_AGENT_SUPERVISOR=0 in the environment turns it off too.
  * reconnect_first: after a session that worked the first try to come back is at random within it, so
  * that a fleet does not come back at once; reconnect_max bounds the delay between tries.
+ * nats, root and tenant may be left out once the device has enrolled: they come from the identity
+ * folder (agent/io/identity_files.h). What the file says comes before it.
  * Unknown keys, wrong types and values out of range are errors that name file, place and what is
  * allowed.
  */
@@ -32,6 +35,8 @@
 #include "common/log.h"
 
 enum { CONFIG_APPS_MAX = 8, CONFIG_ENV_MAX = 64, CONFIG_LABELS_MAX = 32 };
+
+#define CONFIG_TENANT "default" /* where neither file nor identity names one */
 
 struct config_app {
     const char *app;
@@ -45,12 +50,14 @@ struct config_label {
 };
 
 struct config {
-    const char *device, *site, *tenant;
-    const char *nats_url;
+    const char *device, *site;
+    const char *tenant, *nats_url; /* NULL: not said; config_complete fills them */
     const char *nats_creds, *nats_ca, *nats_cert, *nats_key; /* NULL: not used */
-    const char *root;
+    bool renews;      /* nats_creds is the identity's, which the agent renews */
+    const char *root; /* like nats_url */
     const char *folder;
     const char *fetch_helper, *fetch_user; /* user may be NULL: main chooses one */
+    const char *fetch_ca;                  /* NULL: nats_ca, and without it the system's */
     const char *hardware;                  /* "" */
     struct config_app apps[CONFIG_APPS_MAX];
     size_t apps_len;
@@ -62,9 +69,16 @@ struct config {
     enum log_level log_level;
 };
 
-/* Everything lives in the arena. */
+/* Everything lives in the arena. The file, completed from the identity folder. */
 MUST_USE enum err_code config_load(const char *path, struct arena *arena, struct config *ret,
                                    struct err *err);
-/* For the fuzz target: name stands for the path in errors. */
+/* The file alone. */
+MUST_USE enum err_code config_read(const char *path, struct arena *arena, struct config *ret,
+                                   struct err *err);
+/* Fills what is left out; ERR_MALFORMED when something is missing then. name stands for the path in
+ * errors. */
+MUST_USE enum err_code config_complete(const char *name, struct config *config, struct arena *arena,
+                                       struct err *err);
+/* As config_read; for the fuzz target. */
 MUST_USE enum err_code config_parse(const char *name, struct bytes text, struct arena *arena,
                                     struct config *ret, struct err *err);

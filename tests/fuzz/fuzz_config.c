@@ -19,9 +19,8 @@ static void must(bool fact)
 static void check_taken(const struct config *config)
 {
     must(str_is_token(config->device) && str_is_token(config->site) &&
-         str_is_token(config->tenant));
-    must(config->nats_url && config->root && config->folder && config->fetch_helper &&
-         config->hardware);
+         (!config->tenant || str_is_token(config->tenant)));
+    must(config->folder && config->fetch_helper && config->hardware);
     must(!config->nats_cert == !config->nats_key);
     must(config->health_ms > 0 && config->telemetry_ms > 0 && config->refresh_ms > 0);
     must(config->apps_len >= 1 && config->apps_len <= CONFIG_APPS_MAX);

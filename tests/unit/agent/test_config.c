@@ -48,7 +48,7 @@ static void test_config__least_file_has_the_defaults(void **unused)
     assert_int_equal(parse(GOOD, &config, &err), ERR_OK);
     assert_string_equal(config.device, "gw-17");
     assert_string_equal(config.site, "lyon");
-    assert_string_equal(config.tenant, "default");
+    assert_null(config.tenant);
     assert_string_equal(config.folder, "/var/lib/captain-agent");
     assert_string_equal(config.fetch_helper, CAPTAIN_LIBEXEC "/captain-fetch");
     assert_null(config.fetch_user);
