@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "captain/desired_flags.h"
 #include "captain/desired_private.h"
 #include "captain/io/store/channel.h"
 #include "captain/io/store/release.h"
@@ -11,6 +12,7 @@
 #include "captain/selector.h"
 #include "common/base/cohort.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 uint64_t desired_generation(uint64_t last, int64_t now_ms)
 {
@@ -133,7 +135,23 @@ enum err_code desired_seal(const struct desired_signer *p, const struct codec_ty
     enum err_code code = codec_encode(type, document, arena, &payload, err);
     if (code == ERR_OK)
         code = sign_seal(sign_type, payload, &p->keys->desired, 1, arena, ret, err);
+    if (code == ERR_OK && ret->len > SIGN_DESIRED_MAX_BYTES)
+        return err_set(err, ERR_SIZE, "a document of %zu bytes, of which devices take %d", ret->len,
+                       SIGN_DESIRED_MAX_BYTES);
     return code;
+}
+
+/* Devices go on with what they have. A refusal here would end captain, and again at each start,
+ * for the decision is in the log already. */
+static enum err_code keep_document(const struct desired *document, struct err *err)
+{
+    (void)err_wrap(err,
+                   "channel %s/%s keeps its last document, the new one is too large (%zu flags)",
+                   document->app, document->channel, document->flags_len);
+    (void)err_hint(err, "captain flag unset some of them");
+    log_err("desired state cannot be issued", err);
+    *err = (struct err){0};
+    return ERR_OK;
 }
 
 enum err_code desired_document(const struct desired_signer *p, const char *app, const char *name,
@@ -161,7 +179,12 @@ enum err_code desired_document(const struct desired_signer *p, const char *app, 
                                .stores_len = 1};
     code = fill_document(p, &wish, arena, &document, err);
     if (code == ERR_OK)
+        code =
+            desired_flags_read(p->db, app, name, arena, &document.flags, &document.flags_len, err);
+    if (code == ERR_OK)
         code = desired_seal(p, &codec_desired, &document, arena, &envelope, err);
+    if (code == ERR_SIZE)
+        return keep_document(&document, err);
     if (code == ERR_OK)
         code = store_channel_issued(p->db, app, name, generation, now_ms, envelope, err);
     return code;

@@ -133,6 +133,10 @@ static const struct {
     {"fleet.thawed", projection_freeze},
     {"device.set", projection_device_set},
     {"site.windows", projection_site},
+    {"flag.set", projection_flag_set},
+    {"flag.unset", projection_flag_unset},
+    {"secret.set", projection_secret_set},
+    {"secret.removed", projection_secret_removed},
 };
 
 enum err_code projection_apply(struct db *db, struct artifacts *artifacts,

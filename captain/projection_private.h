@@ -28,3 +28,9 @@ enum err_code projection_policy(struct projection *projection, struct err *err);
 enum err_code projection_freeze(struct projection *projection, struct err *err);
 enum err_code projection_device_set(struct projection *projection, struct err *err);
 enum err_code projection_site(struct projection *projection, struct err *err);
+
+/* projection_setting.c */
+enum err_code projection_flag_set(struct projection *projection, struct err *err);
+enum err_code projection_flag_unset(struct projection *projection, struct err *err);
+enum err_code projection_secret_set(struct projection *projection, struct err *err);
+enum err_code projection_secret_removed(struct projection *projection, struct err *err);

@@ -58,12 +58,22 @@ bool cohort_contains(const struct cohort_rule *rule, const char *device)
     return cohort_contains_labelled(rule, device, NULL, 0);
 }
 
+static uint64_t cut_of(uint64_t part, uint64_t whole)
+{
+    if (part >= whole)
+        return COHORT_CUT_ALL;
+    /* 2^64 = whole * each + rest, so that nothing leaves 64 bits. */
+    const uint64_t each = UINT64_MAX / whole;
+    const uint64_t rest = UINT64_MAX % whole + 1;
+    return part * each + part * rest / whole;
+}
+
 uint64_t cohort_cut_percent(unsigned percent)
 {
-    if (percent >= 100)
-        return COHORT_CUT_ALL;
-    /* 2^64 = 100 * whole + rest, so that nothing leaves 64 bits. */
-    const uint64_t whole = UINT64_MAX / 100;
-    const uint64_t rest = UINT64_MAX % 100 + 1;
-    return percent * whole + percent * rest / 100;
+    return cut_of(percent, 100);
+}
+
+uint64_t cohort_cut_permyriad(unsigned permyriad)
+{
+    return cut_of(permyriad, 10000);
 }

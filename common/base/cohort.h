@@ -47,3 +47,5 @@ bool cohort_contains(const struct cohort_rule *rule, const char *device);
 
 /* The cut that takes percent (0 to 100) of all devices: floor(percent * 2^64 / 100). */
 uint64_t cohort_cut_percent(unsigned percent);
+/* The same for hundredths of a percent (0 to 10000). */
+uint64_t cohort_cut_permyriad(unsigned permyriad);
