@@ -13,6 +13,7 @@
 #include "proto/messages.h"
 #include "proto/messages_enrol.h"
 #include "proto/messages_rollout.h"
+#include "proto/messages_root.h"
 #include "proto/messages_setting.h"
 
 struct codec_type; /* one message: its fields, offsets and limits */
@@ -181,3 +182,7 @@ extern const struct codec_type codec_flag_info;
 extern const struct codec_type codec_flag_list;
 extern const struct codec_type codec_feature_flag;
 extern const struct codec_type codec_sealed_secret;
+extern const struct codec_type codec_root_publish;
+extern const struct codec_type codec_root_query;
+extern const struct codec_type codec_root_step;
+extern const struct codec_type codec_root_info;

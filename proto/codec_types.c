@@ -153,5 +153,9 @@ const struct codec_type *const codec_types[] = {
     &codec_flag_list,
     &codec_feature_flag,
     &codec_sealed_secret,
+    &codec_root_publish,
+    &codec_root_query,
+    &codec_root_step,
+    &codec_root_info,
 };
 const size_t codec_types_len = ARRAY_LEN(codec_types);

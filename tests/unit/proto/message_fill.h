@@ -90,6 +90,8 @@ static inline void fill_number(struct fill *fill, const struct codec_row *row, v
     uint64_t value = (uint64_t)(row->min > 0 ? row->min : 0) + 1 + fill->count++ % 4;
     if (span > UINT32_MAX)
         value += (UINT64_C(1) << 40) + fill->count * 1000;
+    if (row->kind == CODEC_U32 && value > row->max)
+        value = row->max;
     switch (row->kind) {
     case CODEC_BOOL:
         *(bool *)member = true;
