@@ -8,12 +8,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "agent/app_artifact.h"
 #include "agent/app_plan.h"
 #include "agent/io/download.h"
+#include "agent/io/takeover.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/file.h"
-#include "common/hash.h"
 #include "common/sign.h"
 
 enum {
@@ -23,6 +24,8 @@ enum {
     SPARE_BYTES = 1 << 20, /* left free on the disk */
     PATH_BYTES = RELEASE_DIR_PATH_MAX + 1200,
 };
+
+#define DOCUMENT "release.dsse"
 
 struct app_fetch {
     struct app_fetch_options options;
@@ -36,7 +39,8 @@ struct app_fetch {
     const struct artifact *picked[ARTIFACTS_MAX]; /* in the order of fetching */
     size_t picked_len, next;
     uint64_t done_bytes, now_bytes, total_bytes;
-    struct download *download;
+    struct download *download; /* of the document */
+    struct app_artifact *artifact;
     struct loop_timer soon; /* a result known at once is told in a later turn */
     struct err err;
 };
@@ -63,6 +67,8 @@ void app_fetch_cancel(struct app_fetch *f)
     loop_timer_stop(&f->soon);
     download_cancel(f->download);
     f->download = NULL;
+    app_artifact_cancel(f->artifact);
+    f->artifact = NULL;
     if (f->running)
         arena_fini(&f->arena);
     f->running = false;
@@ -136,30 +142,20 @@ static void root_path(const struct app_fetch *f, const struct artifact *artifact
                    top ? "" : artifact->path);
 }
 
-/* Where the transfer writes: the file itself, or the archive beside root. */
-static void transfer_path(const struct app_fetch *f, const struct artifact *artifact,
-                          char ret[PATH_BYTES])
+/* Put there by this or an earlier try: only what was verified, and is on disk, gets a name below
+ * root. A tree may be a folder on the way to something else, unless it is the top. */
+static bool is_there(const struct app_fetch *f, const struct artifact *artifact)
 {
-    char hex[DIGEST_HEX];
-    root_path(f, artifact, ret);
-    if (artifact->kind == ARTIFACT_KIND_TREE) {
-        str_hex(artifact->sha256, hex);
-        (void)snprintf(ret, PATH_BYTES, "%s/%s.archive", f->staging, hex);
-    }
-}
-
-/* Bytes of the disk that an earlier try has used already. */
-static uint64_t bytes_there(const struct app_fetch *f, const struct artifact *artifact)
-{
-    char path[PATH_BYTES], part[PATH_BYTES + 8];
+    char path[PATH_BYTES];
     struct stat st;
-    transfer_path(f, artifact, path);
-    if (stat(path, &st) == 0)
-        return (uint64_t)st.st_size;
-    char *slash = strrchr(path, '/');
-    *slash = '\0';
-    (void)snprintf(part, sizeof part, "%s/.%s.part", path, slash + 1);
-    return stat(part, &st) == 0 ? (uint64_t)st.st_size : 0;
+    root_path(f, artifact, path);
+    if (lstat(path, &st) != 0)
+        return false;
+    if (artifact->kind == ARTIFACT_KIND_TREE)
+        return str_equal(artifact->path, ".") && S_ISDIR(st.st_mode);
+    mode_t mode = artifact->executable ? 0755 : 0644;
+    return S_ISREG(st.st_mode) && (uint64_t)st.st_size == artifact->size_bytes &&
+           (st.st_mode & 07777) == mode;
 }
 
 static enum err_code check_space(struct app_fetch *f)
@@ -169,9 +165,11 @@ static enum err_code check_space(struct app_fetch *f)
         return err_sys(&f->err, errno, "looking at the disk of %s", f->staging);
     uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize, need_bytes = SPARE_BYTES;
     for (size_t i = 0; i < f->picked_len; i++) {
-        uint64_t size = f->picked[i]->size_bytes, there = bytes_there(f, f->picked[i]);
-        need_bytes += (size > there ? size - there : 0) + f->picked[i]->unpacked_bytes_max;
+        if (!is_there(f, f->picked[i]))
+            need_bytes += f->picked[i]->size_bytes + f->picked[i]->unpacked_bytes_max;
     }
+    uint64_t there_bytes = app_artifact_bytes_there(f->staging);
+    need_bytes -= there_bytes < need_bytes ? there_bytes : need_bytes;
     if (need_bytes <= free_bytes)
         return ERR_OK;
     char need[32], have[32];
@@ -193,18 +191,38 @@ static enum err_code check_plan(struct app_fetch *f)
     return app_plan_make(&input, &f->arena, &plan, &f->err);
 }
 
+static void document_path(const struct app_fetch *f, char ret[PATH_BYTES])
+{
+    (void)snprintf(ret, PATH_BYTES, "%s/" DOCUMENT, f->staging);
+}
+
+static enum err_code trust_document(struct app_fetch *f, struct bytes envelope)
+{
+    return trust_release(f->options.trust, envelope, f->order.digest, f->options.app->app,
+                         clock_unix_ms(), &f->arena, &f->release, &f->err);
+}
+
 static enum err_code read_document(struct app_fetch *f, const char *path)
 {
     struct bytes envelope;
     enum err_code code = file_read(path, SIGN_RELEASE_MAX_BYTES, &f->arena, &envelope, &f->err);
-    return code ? code
-                : trust_release(f->options.trust, envelope, f->order.digest, f->options.app->app,
-                                clock_unix_ms(), &f->arena, &f->release, &f->err);
+    return code ? code : trust_document(f, envelope);
 }
 
-static void document_path(const struct app_fetch *f, char ret[PATH_BYTES])
+/* What is kept are the bytes that were accepted, in a file of our own. */
+static enum err_code take_over_document(struct app_fetch *f)
 {
-    (void)snprintf(ret, PATH_BYTES, "%s/release.dsse", f->staging);
+    char path[PATH_BYTES];
+    struct bytes envelope;
+    enum err_code code = app_artifact_incoming(f->staging, DOCUMENT, path, &f->err);
+    if (code)
+        return code;
+    code = takeover_read(path, SIGN_RELEASE_MAX_BYTES, &f->arena, &envelope, &f->err);
+    (void)unlink(path); /* the next try gets it anew */
+    if (code || (code = trust_document(f, envelope)))
+        return code;
+    document_path(f, path);
+    return file_replace(path, envelope, 0600, &f->err);
 }
 
 static void take_document(struct app_fetch *f)
@@ -219,21 +237,16 @@ static void take_document(struct app_fetch *f)
 static void on_document(void *arg, const struct err *err)
 {
     struct app_fetch *f = arg;
-    char path[PATH_BYTES];
     f->download = NULL;
     f->err = *err;
     if (err->code != ERR_OK) {
         (void)err_wrap(&f->err, "release document");
         finish(f);
-        return;
-    }
-    document_path(f, path);
-    if (read_document(f, path) == ERR_OK) {
+    } else if (take_over_document(f) == ERR_OK) {
         take_document(f);
-        return;
+    } else {
+        finish(f);
     }
-    (void)unlink(path); /* the next try gets it anew */
-    finish(f);
 }
 
 static const char **list_urls(struct app_fetch *f, const char *const *own, size_t own_len,
@@ -259,60 +272,38 @@ static void on_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
     f->now_bytes = done_bytes;
 }
 
-static void transfer(struct app_fetch *f, struct download_request *request, download_done_fn done)
+static enum err_code check_urls(struct app_fetch *f, const char *const *urls)
 {
-    request->helper = f->options.config->fetch_helper;
-    request->user = f->options.config->fetch_user;
-    if (!request->urls)
-        (void)err_set(&f->err, ERR_SIZE, "too many addresses to fetch from");
-    else if (!request->urls[0])
-        (void)err_set(&f->err, ERR_NO_CONTACT, "nobody says where to fetch from");
-    else if (download_start(f->options.loop, request, on_progress, done, f, &f->download,
-                            &f->err) == ERR_OK)
-        return;
-    f->download = NULL;
-    finish(f);
+    if (!urls)
+        return err_set(&f->err, ERR_SIZE, "too many addresses to fetch from");
+    if (!urls[0])
+        return err_set(&f->err, ERR_NO_CONTACT, "nobody says where to fetch from");
+    return ERR_OK;
 }
 
-static void get_document(struct app_fetch *f, const char *path)
+static void get_document(struct app_fetch *f)
 {
+    const struct config *config = f->options.config;
+    char to[PATH_BYTES];
     struct download_request request = {
+        .helper = config->fetch_helper,
+        .user = config->fetch_user,
+        .ca_path = config->fetch_ca ? config->fetch_ca : config->nats_ca,
         .urls = list_urls(f, NULL, 0, "release", f->order.digest),
-        .to = path,
+        .to = to,
         .max_bytes = SIGN_RELEASE_MAX_BYTES,
     };
-    transfer(f, &request, on_document);
-}
-
-/* A finished file of an earlier try is not fetched again; a tree at the top was put there by one
- * rename. */
-static bool is_there(const struct app_fetch *f, const struct artifact *artifact)
-{
-    char path[PATH_BYTES];
-    struct stat st;
-    root_path(f, artifact, path);
-    if (lstat(path, &st) != 0)
-        return false;
-    if (artifact->kind == ARTIFACT_KIND_TREE)
-        return str_equal(artifact->path, ".") && S_ISDIR(st.st_mode);
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != artifact->size_bytes)
-        return false;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    uint8_t digest[DIGEST_BYTES];
-    uint64_t size;
-    bool same = hash_file(fileno(file), digest, &size, NULL) == ERR_OK &&
-                memcmp(digest, artifact->sha256.ptr, DIGEST_BYTES) == 0;
-    (void)fclose(file);
-    return same;
+    if (check_urls(f, request.urls) || app_artifact_incoming(f->staging, DOCUMENT, to, &f->err) ||
+        download_start(f->options.loop, &request, on_progress, on_document, f, &f->download,
+                       &f->err))
+        finish(f);
 }
 
 static void on_artifact(void *arg, const struct err *err)
 {
     struct app_fetch *f = arg;
     const struct artifact *artifact = f->picked[f->next];
-    f->download = NULL;
+    f->artifact = NULL;
     f->err = *err;
     if (err->code != ERR_OK) {
         (void)err_wrap(&f->err, "artifact %.100s", artifact->path);
@@ -325,41 +316,20 @@ static void on_artifact(void *arg, const struct err *err)
     next_artifact(f);
 }
 
-/* Every folder from root down to the one that will hold path. */
-static enum err_code make_parents(struct app_fetch *f, char *path)
-{
-    for (char *p = path + strlen(f->staging) + 1; (p = strchr(p, '/')); p++) {
-        *p = '\0';
-        enum err_code code = file_make_dirs(path, 0755, &f->err);
-        *p = '/';
-        if (code)
-            return code;
-    }
-    return ERR_OK;
-}
-
 static void get_artifact(struct app_fetch *f, const struct artifact *artifact)
 {
-    char to[PATH_BYTES], target[PATH_BYTES];
-    bool tree = artifact->kind == ARTIFACT_KIND_TREE;
-    transfer_path(f, artifact, to);
-    root_path(f, artifact, target);
-    if (make_parents(f, target)) {
-        finish(f);
-        return;
-    }
-    struct download_request request = {
+    struct app_artifact_order order = {
+        .loop = f->options.loop,
+        .config = f->options.config,
+        .staging = f->staging,
+        .artifact = artifact,
         .urls = list_urls(f, artifact->urls, artifact->urls_len, "artifact", artifact->sha256.ptr),
-        .to = to,
-        .max_bytes = artifact->size_bytes,
-        .size_bytes = artifact->size_bytes,
-        .sha256 = artifact->sha256.ptr,
-        .unpack_to = tree ? target : NULL,
-        .unpack_bytes_max = artifact->unpacked_bytes_max,
-        .unpack_files_max = artifact->unpacked_files_max,
-        .executable = artifact->executable,
+        .progress = on_progress,
+        .done = on_artifact,
+        .arg = f,
     };
-    transfer(f, &request, on_artifact);
+    if (check_urls(f, order.urls) || app_artifact_start(&order, &f->artifact, &f->err))
+        finish(f);
 }
 
 /* A release without artifacts has an empty folder all the same. */
@@ -423,6 +393,6 @@ void app_fetch_start(struct app_fetch *f, const struct app_fetch_order *order,
         take_document(f);
     } else {
         (void)unlink(path);
-        get_document(f, path);
+        get_document(f);
     }
 }

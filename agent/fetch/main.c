@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * captain-fetch: one transfer, then the end. Its words to the agent are in agent/io/download.h. The
- * exit status is 0, or the error's code.
+ * captain-fetch: one piece of work, then the end: a transfer (--url, --to), or unpacking what stands
+ * on its standard input (--unpack-to), which the agent has verified. Its words to the agent are in
+ * agent/io/download.h. The exit status is 0, or the error's code.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,8 @@ enum {
     PROGRESS_MS = 500,
     CA_MAX_BYTES = 1 << 20,
     LINE_MAX_BYTES = 700,
-    SIDE_FILE_BYTES = 64 << 10
+    SIDE_FILE_BYTES = 64 << 10,
+    PROVEN_MAX_BYTES = 64 << 10, /* fetched from a server that nobody vouches for */
 };
 
 /* The command line. */
@@ -39,15 +41,13 @@ struct order {
     uint64_t low_speed_bytes, low_speed_s;
     bool has_sha256;
     uint8_t sha256[DIGEST_BYTES];
-    bool executable;
+    bool hash_is_proof;
 };
 
 /* What is opened before privileges are given away. */
 struct places {
-    int to_fd;
-    const char *to_name;
-    int unpack_fd; /* -1: not an archive */
-    const char *unpack_name;
+    int folder_fd;
+    const char *name; /* of the result in it */
     struct bytes ca_pem;
 };
 
@@ -111,7 +111,7 @@ enum option_key {
     KEY_UNPACK_TO,
     KEY_UNPACK_BYTES_MAX,
     KEY_UNPACK_FILES_MAX,
-    KEY_EXECUTABLE,
+    KEY_HASH_IS_PROOF,
     KEY_LOW_SPEED,
     KEY_CA,
     KEY_USER,
@@ -126,7 +126,7 @@ static const struct option OPTIONS[] = {
     {"unpack-to", required_argument, NULL, KEY_UNPACK_TO},
     {"unpack-bytes-max", required_argument, NULL, KEY_UNPACK_BYTES_MAX},
     {"unpack-files-max", required_argument, NULL, KEY_UNPACK_FILES_MAX},
-    {"executable", no_argument, NULL, KEY_EXECUTABLE},
+    {"hash-is-proof", no_argument, NULL, KEY_HASH_IS_PROOF},
     {"low-speed", required_argument, NULL, KEY_LOW_SPEED},
     {"ca", required_argument, NULL, KEY_CA},
     {"user", required_argument, NULL, KEY_USER},
@@ -187,8 +187,8 @@ static bool read_option(struct order *order, int key, const char *value)
     case KEY_UNPACK_TO:
         order->unpack_to = value;
         return true;
-    case KEY_EXECUTABLE:
-        order->executable = true;
+    case KEY_HASH_IS_PROOF:
+        order->hash_is_proof = true;
         return true;
     case KEY_CA:
         order->ca_path = value;
@@ -199,6 +199,20 @@ static bool read_option(struct order *order, int key, const char *value)
     default:
         return read_number(order, key, value);
     }
+}
+
+static enum err_code check_order(const struct order *order, struct err *err)
+{
+    bool fetches = order->urls_len > 0 && order->to != NULL && order->max_bytes > 0;
+    bool unpacks = order->unpack_to != NULL && order->urls_len == 0 && order->to == NULL;
+    if (fetches == unpacks || (fetches && order->unpack_to != NULL))
+        return err_set(err, ERR_USAGE,
+                       "captain-fetch needs --url, --to and --max-bytes, or --unpack-to alone");
+    if (order->hash_is_proof && (!order->has_sha256 || order->max_bytes > PROVEN_MAX_BYTES))
+        return err_set(err, ERR_USAGE,
+                       "--hash-is-proof needs --sha256, and --max-bytes of at most %d",
+                       PROVEN_MAX_BYTES);
+    return ERR_OK;
 }
 
 static enum err_code read_order(int argc, char **argv, struct order *order, struct err *err)
@@ -213,11 +227,8 @@ static enum err_code read_order(int argc, char **argv, struct order *order, stru
             return err_set(err, ERR_USAGE, "--%s %s cannot be used", OPTIONS[index].name,
                            optarg != NULL ? optarg : "");
     }
-    if (optind != argc || order->urls_len == 0 || order->to == NULL || order->max_bytes == 0)
-        return err_set(err, ERR_USAGE, "captain-fetch needs --url, --to and --max-bytes");
-    if (order->unpack_to != NULL && !order->has_sha256)
-        return err_set(err, ERR_USAGE, "nothing is unpacked without --sha256");
-    return ERR_OK;
+    return optind == argc ? check_order(order, err)
+                          : err_set(err, ERR_USAGE, "\"%s\" is too much", argv[optind]);
 }
 
 /* ---- the work ---- */
@@ -245,55 +256,47 @@ static enum err_code open_folder(const char *path, int *ret_fd, const char **ret
 static enum err_code open_places(const struct order *order, struct arena *arena,
                                  struct places *places, struct err *err)
 {
-    enum err_code code = open_folder(order->to, &places->to_fd, &places->to_name, err);
-    if (code == ERR_OK && order->unpack_to != NULL)
-        code = open_folder(order->unpack_to, &places->unpack_fd, &places->unpack_name, err);
+    const char *goal = order->unpack_to != NULL ? order->unpack_to : order->to;
+    enum err_code code = open_folder(goal, &places->folder_fd, &places->name, err);
     if (code == ERR_OK && order->ca_path != NULL)
         code = file_read(order->ca_path, CA_MAX_BYTES, arena, &places->ca_pem, err);
     return code;
 }
 
-static enum err_code unpack(const struct order *order, const struct places *places, int fd,
-                            struct err *err)
+static enum err_code unpack(const struct order *order, const struct places *places,
+                            uint64_t *ret_bytes, struct err *err)
 {
     struct unpack_options options = {
-        .archive_fd = fd,
-        .folder_fd = places->unpack_fd,
-        .name = places->unpack_name,
+        .archive_fd = STDIN_FILENO,
+        .folder_fd = places->folder_fd,
+        .name = places->name,
         .bytes_max = order->unpack_bytes_max,
         .files_max = (uint32_t)order->unpack_files_max,
     };
-    uint64_t bytes = 0;
     sandbox_no_processes();
-    enum err_code code = unpack_run(&options, &bytes, err);
-    if (code == ERR_OK && unlinkat(places->to_fd, places->to_name, 0) != 0)
-        return err_sys(err, errno, "removing the archive");
-    return code;
+    return unpack_run(&options, ret_bytes, err);
 }
 
-static enum err_code work(const struct order *order, const struct places *places,
-                          uint64_t *ret_bytes, struct err *err)
+static enum err_code transfer(const struct order *order, const struct places *places,
+                              uint64_t *ret_bytes, struct err *err)
 {
     int64_t said_ms = clock_mono_ms();
     struct transfer_options options = {
         .urls = order->urls,
-        .folder_fd = places->to_fd,
-        .name = places->to_name,
+        .folder_fd = places->folder_fd,
+        .name = places->name,
         .max_bytes = order->max_bytes,
         .size_bytes = order->size_bytes,
         .sha256 = order->has_sha256 ? order->sha256 : NULL,
-        .mode = order->executable ? 0755 : 0644,
-        .durable = order->unpack_to == NULL,
         .low_speed_bytes = (uint32_t)order->low_speed_bytes,
         .low_speed_s = (uint32_t)order->low_speed_s,
         .ca_pem = places->ca_pem,
+        .hash_is_proof = order->hash_is_proof,
         .progress = on_progress,
         .arg = &said_ms,
     };
     int fd = -1;
     enum err_code code = transfer_run(&options, &fd, ret_bytes, err);
-    if (code == ERR_OK && order->unpack_to != NULL)
-        code = unpack(order, places, fd, err);
     if (fd >= 0)
         (void)close(fd);
     return code;
@@ -302,7 +305,7 @@ static enum err_code work(const struct order *order, const struct places *places
 static enum err_code run(const struct order *order, struct arena *arena, uint64_t *ret_bytes,
                          struct err *err)
 {
-    struct places places = {.to_fd = -1, .unpack_fd = -1};
+    struct places places = {.folder_fd = -1};
     uint64_t largest =
         order->max_bytes > order->unpack_bytes_max ? order->max_bytes : order->unpack_bytes_max;
     /* The side file of a small one is larger than it. */
@@ -312,11 +315,10 @@ static enum err_code run(const struct order *order, struct arena *arena, uint64_
     if (code == ERR_OK)
         code = sandbox_enter(order->user, err);
     if (code == ERR_OK)
-        code = work(order, &places, ret_bytes, err);
-    if (places.to_fd >= 0)
-        (void)close(places.to_fd);
-    if (places.unpack_fd >= 0)
-        (void)close(places.unpack_fd);
+        code = order->unpack_to != NULL ? unpack(order, &places, ret_bytes, err)
+                                        : transfer(order, &places, ret_bytes, err);
+    if (places.folder_fd >= 0)
+        (void)close(places.folder_fd);
     return code;
 }
 

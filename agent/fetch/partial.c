@@ -159,8 +159,8 @@ enum err_code partial_append(struct partial *partial, const void *data, size_t l
     hash_update(partial->hash, data, len);
     partial->size_bytes += len;
     uint64_t waiting = partial->size_bytes - partial->flushed_bytes;
-    if (partial->early_flush && waiting >= PARTIAL_FLUSH_BYTES) {
-        /* Only a hint: what it cannot do, the fsync at the end does. */
+    if (waiting >= PARTIAL_FLUSH_BYTES) {
+        /* Only a hint: what it cannot do, the agent's fsync does. */
         (void)sync_file_range(partial->fd, (off_t)partial->flushed_bytes, (off_t)waiting,
                               SYNC_FILE_RANGE_WRITE);
         partial->flushed_bytes = partial->size_bytes;
@@ -184,15 +184,12 @@ enum err_code partial_check(struct partial *partial, const uint8_t *sha256, stru
     return err_set(err, ERR_HASH, "sha256 is %.16s..., must be %.16s...", got, want);
 }
 
-enum err_code partial_finish(struct partial *partial, mode_t mode, bool durable, struct err *err)
+enum err_code partial_finish(struct partial *partial, struct err *err)
 {
-    if (fchmod(partial->fd, mode) != 0 || (durable && fsync(partial->fd) != 0) ||
-        renameat(partial->folder_fd, partial->part_name, partial->folder_fd, partial->name) != 0)
+    if (renameat(partial->folder_fd, partial->part_name, partial->folder_fd, partial->name) != 0)
         return err_sys(err, errno, "finishing %s", partial->name);
     if (unlinkat(partial->folder_fd, partial->tag_name, 0) != 0 && errno != ENOENT)
         return err_sys(err, errno, "removing the side file");
-    if (durable && fsync(partial->folder_fd) != 0)
-        return err_sys(err, errno, "syncing the folder of %s", partial->name);
     return ERR_OK;
 }
 

@@ -30,8 +30,7 @@ struct partial {
     int fd;
     struct hash *hash;
     uint64_t size_bytes;
-    uint64_t flushed_bytes; /* write-back was started up to here */
-    bool early_flush;
+    uint64_t flushed_bytes;    /* write-back was started up to here */
     char url[PARTIAL_URL_MAX]; /* where the bytes came from, "": unknown */
     char
         validator[PARTIAL_VALIDATOR_MAX]; /* what If-Range takes: strong ETag or a date; "": none */
@@ -54,9 +53,9 @@ MUST_USE enum err_code partial_append(struct partial *partial, const void *data,
 /* Compares with sha256 (unless NULL); ERR_HASH removes the bytes, and the object is empty again. */
 MUST_USE enum err_code partial_check(struct partial *partial, const uint8_t *sha256,
                                      struct err *err);
-/* Sets the mode, makes it durable if asked, renames it to its name, removes the side file. */
-MUST_USE enum err_code partial_finish(struct partial *partial, mode_t mode, bool durable,
-                                      struct err *err);
+/* Renames it to its name, removes the side file. Nothing is synced: write-back has begun, and who
+ * uses the bytes hashes and syncs them. */
+MUST_USE enum err_code partial_finish(struct partial *partial, struct err *err);
 /* Removes both files. */
 void partial_remove(struct partial *partial);
 /* Keeps the files. */

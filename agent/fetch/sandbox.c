@@ -39,6 +39,9 @@ enum err_code sandbox_prepare(uint64_t file_bytes_max, struct err *err)
 {
     if (close_range(STDERR_FILENO + 1, ~0U, 0) != 0 || !open_standard())
         return err_sys(err, errno, "closing foreign descriptors");
+    /* No process of the same user looks into our memory or takes our descriptors. */
+    if (prctl(PR_SET_DUMPABLE, 0) != 0)
+        return err_sys(err, errno, "closing this process to others");
     (void)umask(022);
     /* Growing past the limit must be an error of write, not a signal. */
     (void)signal(SIGXFSZ, SIG_IGN);
@@ -56,12 +59,11 @@ enum err_code sandbox_prepare(uint64_t file_bytes_max, struct err *err)
 #endif
 #endif
 #ifdef HAS_LEAK_SANITIZER
-/* It looks for leaks by tracing us from a process of its own, which is what we have just given up. */
-static int became_other;
+/* It looks for leaks by tracing us from a process of its own, which is what nobody may do. */
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
 {
-    return became_other;
+    return 1;
 }
 #endif
 
@@ -81,9 +83,6 @@ static enum err_code become(const char *name, struct err *err)
                        "cannot become user %s, and the transfer does not run as root", name);
     if (setuid(0) == 0 || geteuid() == 0)
         return err_set(err, ERR_DENIED, "the privileges of root could not be given away");
-#ifdef HAS_LEAK_SANITIZER
-    became_other = 1;
-#endif
     return ERR_OK;
 }
 
@@ -95,8 +94,9 @@ enum err_code sandbox_enter(const char *user, struct err *err)
         if (code != ERR_OK)
             return code;
     }
-    /* After the change of user, which clears it. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    /* After the change of user, which clears the first, and may set the second anew. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_sys(err, errno, "giving privileges away");
     if (getppid() != parent)
         return err_set(err, ERR_FAILED, "the agent is gone");

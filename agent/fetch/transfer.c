@@ -268,6 +268,21 @@ static void shown_url(const char *url, char ret[static SHOWN_URL_MAX])
 
 /* ---- one request ---- */
 
+static void set_trust(struct transfer *t)
+{
+    const struct transfer_options *options = t->options;
+    CURL *curl = t->curl;
+    bool unasked = options->hash_is_proof && options->sha256 != NULL;
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, unasked ? 0L : 1L);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, unasked ? 0L : 2L);
+    if (options->ca_pem.len > 0) {
+        struct curl_blob blob = {.data = (void *)options->ca_pem.ptr, .len = options->ca_pem.len};
+        curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
+}
+
 static void set_common(struct transfer *t)
 {
     const struct transfer_options *options = t->options;
@@ -276,7 +291,6 @@ static void set_common(struct transfer *t)
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "captain-fetch/" CAPTAIN_VERSION);
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)TRANSFER_CONNECT_TIMEOUT_S);
@@ -286,11 +300,6 @@ static void set_common(struct transfer *t)
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
-    if (options->ca_pem.len > 0) {
-        struct curl_blob blob = {.data = (void *)options->ca_pem.ptr, .len = options->ca_pem.len};
-        curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
-        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-    }
 }
 
 /* Asks for the rest of what is there. The condition holds only for the server it came from; from
@@ -451,16 +460,16 @@ static enum err_code fetch(struct transfer *t, struct err *err)
                                       t->options->sha256 != NULL, limit_bytes(t->options), err);
     if (code != ERR_OK)
         return code;
-    t->partial.early_flush = t->options->durable;
     t->curl = curl_easy_init();
     if (t->curl == NULL)
         code = err_set(err, ERR_FAILED, "libcurl cannot be started");
     if (code == ERR_OK) {
         set_common(t);
+        set_trust(t);
         code = fetch_any(t, err);
     }
     if (code == ERR_OK)
-        code = partial_finish(&t->partial, t->options->mode, t->options->durable, err);
+        code = partial_finish(&t->partial, err);
     else if (t->partial.size_bytes == 0)
         partial_remove(&t->partial);
     curl_easy_cleanup(t->curl);
@@ -478,8 +487,7 @@ static bool there_already(const struct transfer_options *options, int *ret_fd, u
     if (fd < 0)
         return false;
     bool same = hash_file(fd, digest, ret_bytes, NULL) == ERR_OK &&
-                memcmp(digest, options->sha256, DIGEST_BYTES) == 0 &&
-                fchmod(fd, options->mode) == 0;
+                memcmp(digest, options->sha256, DIGEST_BYTES) == 0;
     if (!same || lseek(fd, 0, SEEK_SET) != 0) {
         (void)close(fd);
         return false;

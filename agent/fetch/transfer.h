@@ -10,7 +10,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "common/base/str.h"
 
@@ -23,14 +22,12 @@ struct transfer_options {
     int folder_fd;           /* the folder the file goes to */
     const char *name;        /* in it */
     uint64_t max_bytes;
-    uint64_t size_bytes;   /* exact, or 0: unknown */
-    const uint8_t *sha256; /* DIGEST_BYTES, or NULL: not checked, and then never resumed */
-    mode_t mode;
-    bool durable; /* fsync file and folder, write-back started early; not for what is unpacked at
-                     once */
+    uint64_t size_bytes;      /* exact, or 0: unknown */
+    const uint8_t *sha256;    /* DIGEST_BYTES, or NULL: not checked, and then never resumed */
     uint32_t low_speed_bytes; /* per second over low_speed_s: ERR_TOO_SLOW */
     uint32_t low_speed_s;
-    struct bytes ca_pem;           /* empty: the system's */
+    struct bytes ca_pem;           /* the only authorities trusted; empty: the system's */
+    bool hash_is_proof;            /* who answers is not asked; only with sha256 */
     transfer_progress_fn progress; /* after each piece; may be NULL */
     void *arg;
 };

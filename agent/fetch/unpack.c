@@ -80,31 +80,13 @@ static unsigned depth_of(const char *path)
     return depth;
 }
 
-/* A link's target may go up only at its beginning, and not above the root: its own folder is a real
- * one (paths through links are refused), so the climb is exact; below, every link again obeys this
- * rule. A ".." behind a name could climb out of what a link points to, so it is refused. */
-static bool target_stays_inside(const char *path, const char *target)
-{
-    unsigned up = 0;
-    if (target[0] == '/' || target[0] == '\0')
-        return false;
-    for (; strncmp(target, "../", 3) == 0; target += 3)
-        up++;
-    if (str_equal(target, "..")) {
-        up++;
-        target += 2;
-    }
-    while (strncmp(target, "./", 2) == 0)
-        target += 2;
-    bool plain = target[0] == '\0' || str_equal(target, ".") || str_is_inner_path(target);
-    return plain && up <= depth_of(path);
-}
-
 static enum err_code check_symlink(const struct unpack *u, struct archive_entry *entry,
                                    const char *path, struct err *err)
 {
     const char *target = archive_entry_symlink(entry);
-    if (target == NULL || !target_stays_inside(path, target))
+    /* Its own folder is a real one (paths through links are refused), so the climb is exact; below,
+     * every link again obeys this rule. */
+    if (target == NULL || !str_is_inner_link(depth_of(path), target))
         return refuse(u, path, "is a link that leaves the folder", err);
     return ERR_OK;
 }

@@ -4,18 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/openat2.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/io/spawn.h"
-#include "common/base/arena.h"
+#include "agent/io/takeover.h"
 #include "common/base/mem.h"
+#include "common/file.h"
+#include "common/hash.h"
 
 enum {
     ARGUMENTS_MAX = 64,
@@ -78,13 +80,23 @@ static void add_low_speed(struct command *command, const struct download_request
     add(command, "--low-speed", text);
 }
 
-static void add_unpack(struct command *command, const struct download_request *request)
+static enum err_code finish_command(const struct command *command, struct err *err)
 {
-    if (request->unpack_to == NULL)
-        return;
-    add(command, "--unpack-to", request->unpack_to);
-    add_number(command, "--unpack-bytes-max", request->unpack_bytes_max);
-    add_number(command, "--unpack-files-max", request->unpack_files_max);
+    return command->full
+               ? err_set(err, ERR_FULL, "a transfer takes at most %d arguments", ARGUMENTS_MAX)
+               : ERR_OK;
+}
+
+static enum err_code build_unpack(struct command *command, const struct download_unpack *request,
+                                  struct err *err)
+{
+    add(command, request->helper, NULL);
+    add(command, "--unpack-to", request->to);
+    add_number(command, "--unpack-bytes-max", request->bytes_max);
+    add_number(command, "--unpack-files-max", request->files_max);
+    if (request->user != NULL)
+        add(command, "--user", request->user);
+    return finish_command(command, err);
 }
 
 static enum err_code build(struct command *command, const struct download_request *request,
@@ -101,32 +113,20 @@ static enum err_code build(struct command *command, const struct download_reques
         str_hex(bytes_of(request->sha256, DIGEST_BYTES), hex);
         add(command, "--sha256", arena_strdup(&command->arena, hex));
     }
-    add_unpack(command, request);
-    if (request->executable)
-        add(command, "--executable", NULL);
     add_low_speed(command, request);
+    if (request->hash_is_proof)
+        add(command, "--hash-is-proof", NULL);
     if (request->ca_path != NULL)
         add(command, "--ca", request->ca_path);
     if (request->user != NULL)
         add(command, "--user", request->user);
-    return command->full
-               ? err_set(err, ERR_FULL, "a transfer takes at most %d arguments", ARGUMENTS_MAX)
-               : ERR_OK;
+    return finish_command(command, err);
 }
 
 /* ---- the folders it may write ---- */
 
-/* The helper's user could have put a link where a folder was, to be given what the link names: no
- * link is followed anywhere on the way. */
-static int open_without_links(const char *path)
-{
-    struct open_how how = {
-        .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-        .resolve = RESOLVE_NO_SYMLINKS,
-    };
-    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
-}
-
+/* The helper's user could have put a link where a folder was, to be given what the link names: none
+ * is followed. */
 static enum err_code give_parent(const char *path, const struct passwd *user, struct err *err)
 {
     char folder[PATH_BYTES];
@@ -134,7 +134,7 @@ static enum err_code give_parent(const char *path, const struct passwd *user, st
     if (str_copy(folder, sizeof folder, path) != ERR_OK || strrchr(folder, '/') == NULL)
         return err_set(err, ERR_USAGE, "%s is no absolute path", path);
     *strrchr(folder, '/') = '\0';
-    int fd = open_without_links(folder);
+    int fd = takeover_open_folder(folder);
     if (fd < 0)
         return err_sys(err, errno, "opening folder %s (links are not followed here)", folder);
     enum err_code code = ERR_OK;
@@ -145,18 +145,14 @@ static enum err_code give_parent(const char *path, const struct passwd *user, st
     return code;
 }
 
-static enum err_code give_folders(const struct download_request *request, struct err *err)
+static enum err_code give_folder(const char *to, const char *name, struct err *err)
 {
-    if (request->user == NULL || geteuid() != 0)
+    if (name == NULL || geteuid() != 0)
         return ERR_OK;
-    const struct passwd *user = getpwnam(request->user);
+    const struct passwd *user = getpwnam(name);
     if (user == NULL || user->pw_uid == 0)
-        return err_set(err, ERR_DENIED, "user %s for transfers does not exist, or is root",
-                       request->user);
-    enum err_code code = give_parent(request->to, user, err);
-    if (code == ERR_OK && request->unpack_to != NULL)
-        code = give_parent(request->unpack_to, user, err);
-    return code;
+        return err_set(err, ERR_DENIED, "user %s for transfers does not exist, or is root", name);
+    return give_parent(to, user, err);
 }
 
 /* ---- its words ---- */
@@ -249,17 +245,29 @@ static void close_output(struct download *download)
     download->out_fd = -1;
 }
 
+static void no_result(struct err *ret, int status)
+{
+    if (WIFSIGNALED(status))
+        (void)err_set(ret, ERR_FAILED, "captain-fetch ended without a result (killed by signal %d)",
+                      WTERMSIG(status));
+    else
+        (void)err_set(ret, ERR_FAILED, "captain-fetch ended without a result (exit code %d)",
+                      WEXITSTATUS(status));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_NO_PROGRAM)
+        (void)err_hint(ret, "see fetch.helper in the configuration: can it be started");
+}
+
 static void on_end(void *arg, int status)
 {
     struct download *download = arg;
     download->process = NULL;
+    (void)kill(-download->pid, SIGKILL); /* what it left behind */
     while (download->reader != NULL && !download->told && read_some(download) > 0) {
     }
     close_output(download);
     bool well = status == 0;
     if (!download->told || (download->result.code == ERR_OK && !well))
-        (void)err_set(&download->result, ERR_FAILED,
-                      "captain-fetch ended without a result (status %d)", status);
+        no_result(&download->result, status);
     download->done(download->arg, &download->result);
     mem_free(download);
 }
@@ -284,7 +292,7 @@ static const char *const *helper_env(struct arena *arena)
     return env;
 }
 
-static enum err_code start_helper(struct download *download, struct command *command,
+static enum err_code start_helper(struct download *download, struct command *command, int in_fd,
                                   struct err *err)
 {
     int pipe_fds[2];
@@ -294,6 +302,7 @@ static enum err_code start_helper(struct download *download, struct command *com
     struct spawn_spec spec = {
         .argv = command->argv,
         .env = helper_env(&command->arena),
+        .in_fd = in_fd,
         .out_fd = pipe_fds[1],
         .err_fd = STDERR_FILENO,
         .gate_fd = -1,
@@ -315,19 +324,28 @@ static enum err_code watch(struct download *download, struct err *err)
     return code;
 }
 
-static enum err_code start(struct download *download, const struct download_request *request,
-                           struct err *err)
+static struct download *download_new(struct loop *loop, download_progress_fn progress,
+                                     download_done_fn done, void *arg)
 {
-    struct command *command DEFER(mem_free_ref) = mem_new(1, sizeof *command);
-    arena_init(&command->arena, ARGUMENTS_BYTES_MAX);
-    enum err_code code = build(command, request, err);
-    if (code == ERR_OK)
-        code = give_folders(request, err);
-    if (code == ERR_OK)
-        code = start_helper(download, command, err);
+    struct download *download = mem_new(1, sizeof *download);
+    *download = (struct download){
+        .loop = loop, .progress = progress, .done = done, .arg = arg, .out_fd = -1};
+    return download;
+}
+
+/* The command is complete. Frees the download when it cannot be started. */
+static enum err_code start(struct download *download, struct command *command, int in_fd,
+                           struct download **ret, struct err *err)
+{
+    enum err_code code = start_helper(download, command, in_fd, err);
     if (code == ERR_OK)
         code = watch(download, err);
-    arena_fini(&command->arena);
+    if (code == ERR_OK) {
+        *ret = download;
+        return ERR_OK;
+    }
+    close_output(download);
+    mem_free(download);
     return code;
 }
 
@@ -335,17 +353,30 @@ enum err_code download_start(struct loop *loop, const struct download_request *r
                              download_progress_fn progress, download_done_fn done, void *arg,
                              struct download **ret, struct err *err)
 {
-    struct download *download = mem_new(1, sizeof *download);
-    *download = (struct download){
-        .loop = loop, .progress = progress, .done = done, .arg = arg, .out_fd = -1};
-    enum err_code code = start(download, request, err);
-    if (code != ERR_OK) {
-        close_output(download);
-        mem_free(download);
-        return code;
-    }
-    *ret = download;
-    return ERR_OK;
+    struct command *command DEFER(mem_free_ref) = mem_new(1, sizeof *command);
+    arena_init(&command->arena, ARGUMENTS_BYTES_MAX);
+    enum err_code code = build(command, request, err);
+    if (code == ERR_OK)
+        code = give_folder(request->to, request->user, err);
+    if (code == ERR_OK)
+        code = start(download_new(loop, progress, done, arg), command, -1, ret, err);
+    arena_fini(&command->arena);
+    return code;
+}
+
+enum err_code download_unpack_start(struct loop *loop, const struct download_unpack *request,
+                                    download_done_fn done, void *arg, struct download **ret,
+                                    struct err *err)
+{
+    struct command *command DEFER(mem_free_ref) = mem_new(1, sizeof *command);
+    arena_init(&command->arena, ARGUMENTS_BYTES_MAX);
+    enum err_code code = build_unpack(command, request, err);
+    if (code == ERR_OK)
+        code = give_folder(request->to, request->user, err);
+    if (code == ERR_OK)
+        code = start(download_new(loop, NULL, done, arg), command, request->archive_fd, ret, err);
+    arena_fini(&command->arena);
+    return code;
 }
 
 void download_cancel(struct download *download)
@@ -355,4 +386,95 @@ void download_cancel(struct download *download)
     spawn_abandon(download->loop, download->process, download->pid);
     close_output(download);
     mem_free(download);
+}
+
+/* ---- few bytes, known by their hash ---- */
+
+struct proven {
+    struct loop *loop;
+    struct err result;
+};
+
+static void on_proven(void *arg, const struct err *err)
+{
+    struct proven *proven = arg;
+    proven->result = *err;
+    loop_stop(proven->loop);
+}
+
+static void on_terminate(void *arg)
+{
+    struct proven *proven = arg;
+    (void)err_set(&proven->result, ERR_INTERRUPTED, "asked to end");
+    loop_stop(proven->loop);
+}
+
+static enum err_code run_proven(struct proven *proven, const struct download_request *request,
+                                struct err *err)
+{
+    struct download *download = NULL;
+    enum err_code code =
+        download_start(proven->loop, request, NULL, on_proven, proven, &download, err);
+    if (code != ERR_OK)
+        return code;
+    loop_on_terminate(proven->loop, on_terminate, proven);
+    loop_run(proven->loop);
+    if (proven->result.code == ERR_INTERRUPTED)
+        download_cancel(download);
+    *err = proven->result;
+    return proven->result.code;
+}
+
+static enum err_code fetch_proven(const struct download_proven *request, const char *to,
+                                  struct err *err)
+{
+    const char *const urls[] = {request->url, NULL};
+    struct download_request plain = {
+        .helper = request->helper,
+        .user = request->user,
+        .urls = urls,
+        .to = to,
+        .max_bytes = DOWNLOAD_PROVEN_MAX_BYTES,
+        .sha256 = request->sha256,
+        .hash_is_proof = true,
+    };
+    struct proven proven = {.result = {.code = ERR_OK}};
+    enum err_code code = loop_open(&proven.loop, err);
+    if (code == ERR_OK)
+        code = run_proven(&proven, &plain, err);
+    loop_close(proven.loop);
+    return code;
+}
+
+static enum err_code read_proven(const struct download_proven *request, const char *path,
+                                 struct arena *arena, struct bytes *ret, struct err *err)
+{
+    struct bytes found;
+    uint8_t digest[DIGEST_BYTES];
+    enum err_code code = takeover_read(path, DOWNLOAD_PROVEN_MAX_BYTES, arena, &found, err);
+    if (code != ERR_OK)
+        return code;
+    hash_bytes(found, digest);
+    if (memcmp(digest, request->sha256, DIGEST_BYTES) != 0)
+        return err_set(err, ERR_HASH, "what was fetched has not the sha256 that it must have");
+    *ret = found;
+    return ERR_OK;
+}
+
+enum err_code download_proven(const struct download_proven *request, struct arena *arena,
+                              struct bytes *ret, struct err *err)
+{
+    char folder[PATH_BYTES];
+    char to[PATH_BYTES + 8];
+    int len = snprintf(folder, sizeof folder, "%s/fetch-XXXXXX", request->folder);
+    if (len < 0 || (size_t)len >= sizeof folder)
+        return err_set(err, ERR_SIZE, "%s is too long a path", request->folder);
+    if (mkdtemp(folder) == NULL)
+        return err_sys(err, errno, "making a folder in %s", request->folder);
+    (void)snprintf(to, sizeof to, "%s/bundle", folder);
+    enum err_code code = fetch_proven(request, to, err);
+    if (code == ERR_OK)
+        code = read_proven(request, to, arena, ret, err);
+    enum err_code removed = file_remove_tree(folder, code == ERR_OK ? err : NULL);
+    return code != ERR_OK ? code : removed;
 }

@@ -4,18 +4,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/io/takeover.h"
 #include "common/file.h"
-
-enum { TREE_DEPTH_MAX = 128, OTHERS_WRITE = 022, ODD_BITS = 07000 };
 
 #define CURRENT "current"
 #define CURRENT_NEW "current.new"
+#define DOCUMENT "release.dsse"
 #define RELEASES "releases"
+#define ROOT "root"
 #define STAGING "staging"
 
 /* ---- paths ---- */
@@ -43,13 +45,12 @@ static void digest_path(const struct release_dir *dir, const char *folder,
 void release_dir_document(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES],
                           char *ret)
 {
-    digest_path(dir, release_dir_has(dir, digest) ? RELEASES : STAGING, digest, "/release.dsse",
-                ret);
+    digest_path(dir, release_dir_has(dir, digest) ? RELEASES : STAGING, digest, "/" DOCUMENT, ret);
 }
 
 void release_dir_root(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES], char *ret)
 {
-    digest_path(dir, RELEASES, digest, "/root", ret);
+    digest_path(dir, RELEASES, digest, "/" ROOT, ret);
 }
 
 void release_dir_state(const struct release_dir *dir, char *ret)
@@ -69,8 +70,14 @@ enum err_code release_dir_staging(const struct release_dir *dir, const uint8_t d
                                   char *ret, struct err *err)
 {
     char path[RELEASE_DIR_PATH_MAX];
+    struct stat st;
     digest_path(dir, STAGING, digest, "", path);
-    enum err_code code = file_make_dirs(path, 0700, err);
+    enum err_code code = ERR_OK;
+    /* Only what nobody else could write is worth going on with. */
+    if (lstat(path, &st) == 0 && (!S_ISDIR(st.st_mode) || st.st_uid != geteuid()))
+        code = file_remove_tree(path, err);
+    if (code == ERR_OK)
+        code = file_make_dirs(path, 0700, err);
     if (code == ERR_OK)
         memcpy(ret, path, sizeof path);
     return code;
@@ -80,7 +87,7 @@ enum err_code release_dir_open(struct release_dir *dir, const char *path, struct
 {
     static const char *const folders[] = {STAGING, RELEASES, "state"};
     char inner[RELEASE_DIR_PATH_MAX];
-    enum { LONGEST = sizeof RELEASES + DIGEST_HEX + sizeof "/release.dsse" };
+    enum { LONGEST = sizeof RELEASES + DIGEST_HEX + sizeof "/" DOCUMENT };
     if (strlen(path) + LONGEST >= RELEASE_DIR_PATH_MAX ||
         str_copy(dir->path, sizeof dir->path, path) != ERR_OK)
         return err_set(err, ERR_SIZE, "the app's folder has a path over %d bytes",
@@ -153,78 +160,24 @@ enum err_code release_dir_clear(const struct release_dir *dir, struct err *err)
 
 /* ---- commit ---- */
 
-/* The tree was written by another user, who may still hold it open: nothing is followed, and what
- * is neither file, folder nor link has no place in a release. */
-static enum err_code own_tree(int parent, const char *name, int depth, struct err *err);
-
-static enum err_code own_entries(int fd, const char *name, int depth, struct err *err)
+/* What is left of transfers, and whatever else is beside document and root. */
+static enum err_code remove_rest(const char *staging, struct err *err)
 {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    DIR *folder = copy >= 0 ? fdopendir(copy) : NULL;
-    if (folder == NULL) {
-        int why = errno;
-        if (copy >= 0)
-            (void)close(copy);
-        return err_sys(err, why, "reading folder %s", name);
-    }
+    char path[RELEASE_DIR_PATH_MAX + NAME_MAX + 2];
+    DIR *folder = opendir(staging);
+    if (folder == NULL)
+        return err_sys(err, errno, "reading folder %s", staging);
     enum err_code code = ERR_OK;
     for (struct dirent *entry = readdir(folder); entry != NULL && code == ERR_OK;
          entry = readdir(folder)) {
-        if (!str_equal(entry->d_name, ".") && !str_equal(entry->d_name, ".."))
-            code = own_tree(fd, entry->d_name, depth + 1, err);
+        const char *name = entry->d_name;
+        bool stays = str_equal(name, ".") || str_equal(name, "..") || str_equal(name, ROOT) ||
+                     str_equal(name, DOCUMENT);
+        (void)snprintf(path, sizeof path, "%s/%s", staging, name);
+        code = stays ? ERR_OK : file_remove_tree(path, err);
     }
     (void)closedir(folder);
     return code;
-}
-
-/* fd is a file or folder. Writes only what differs: an unchanged inode need not go to the disk
- * again. */
-static enum err_code own_inode(int fd, const struct stat *st, const char *name, struct err *err)
-{
-    bool foreign = st->st_uid != geteuid() || st->st_gid != getegid();
-    mode_t mode = st->st_mode & ~(mode_t)(S_IFMT | OTHERS_WRITE | ODD_BITS);
-    if (foreign && fchown(fd, geteuid(), getegid()) != 0)
-        return err_sys(err, errno, "taking over %s", name);
-    if ((foreign || mode != (st->st_mode & ~(mode_t)S_IFMT)) && fchmod(fd, mode) != 0)
-        return err_sys(err, errno, "setting the mode of %s", name);
-    return ERR_OK;
-}
-
-static enum err_code own_opened(int parent, const char *name, int depth, struct err *err)
-{
-    struct stat st;
-    int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys(err, errno, "opening %s", name);
-    enum err_code code = ERR_OK;
-    if (fstat(fd, &st) != 0)
-        code = err_sys(err, errno, "looking at %s", name);
-    else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        code = err_set(err, ERR_MALFORMED, "%s is neither file, folder nor link", name);
-    else
-        code = own_inode(fd, &st, name, err);
-    /* The folder first: once it is ours, nobody else changes its entries. */
-    if (code == ERR_OK && S_ISDIR(st.st_mode))
-        code = own_entries(fd, name, depth, err);
-    (void)close(fd);
-    return code;
-}
-
-static enum err_code own_tree(int parent, const char *name, int depth, struct err *err)
-{
-    struct stat st;
-    if (depth > TREE_DEPTH_MAX)
-        return err_set(err, ERR_SIZE, "the release is deeper than %d folders", TREE_DEPTH_MAX);
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return err_sys(err, errno, "looking at %s", name);
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
-        return own_opened(parent, name, depth, err);
-    if (!S_ISLNK(st.st_mode))
-        return err_set(err, ERR_MALFORMED, "%s is neither file, folder nor link", name);
-    bool foreign = st.st_uid != geteuid() || st.st_gid != getegid();
-    if (foreign && fchownat(parent, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW) != 0)
-        return err_sys(err, errno, "taking over %s", name);
-    return ERR_OK;
 }
 
 /* One syncfs instead of an fsync per file: a release has hundreds of them, mostly on disk already.
@@ -264,7 +217,9 @@ enum err_code release_dir_commit(const struct release_dir *dir, const uint8_t di
     /* After a crash the rename may have happened without its caller knowing. */
     if (release_dir_has(dir, digest))
         return file_remove_tree(from, err);
-    enum err_code code = own_tree(AT_FDCWD, from, 0, err);
+    enum err_code code = remove_rest(from, err);
+    if (code == ERR_OK)
+        code = takeover_tree(from, NULL, err);
     if (code == ERR_OK)
         code = sync_all(from, err);
     return code == ERR_OK ? move(dir, from, to, err) : code;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Releases of one app on disk:
- *   APPDIR/staging/<digest>/      being fetched; partial files stay for resuming
+ *   APPDIR/staging/<digest>/      being fetched (app_artifact.h); the agent's alone, but for the
+ *                                 folders incoming/ and unpack/ in it
  *   APPDIR/releases/<digest>/     whole and verified: release.dsse and root/ (the release's folder)
  *   APPDIR/current -> releases/<digest>
  *   APPDIR/state/                 the app's own; never touched by an upgrade
@@ -29,7 +30,8 @@ MUST_USE enum err_code release_dir_current(const struct release_dir *dir, bool *
                                            uint8_t ret_digest[DIGEST_BYTES], struct err *err);
 bool release_dir_has(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES]);
 
-/* Paths, written into ret of RELEASE_DIR_PATH_MAX bytes: the staging folder (made if missing), the
+/* Paths, written into ret of RELEASE_DIR_PATH_MAX bytes: the staging folder (made if missing, or if
+ * it is another user's), the
  * file release.dsse in staging or in releases, the release's root folder. */
 MUST_USE enum err_code release_dir_staging(const struct release_dir *dir,
                                            const uint8_t digest[DIGEST_BYTES], char *ret,
@@ -39,8 +41,9 @@ void release_dir_document(const struct release_dir *dir, const uint8_t digest[DI
 void release_dir_root(const struct release_dir *dir, const uint8_t digest[DIGEST_BYTES], char *ret);
 void release_dir_state(const struct release_dir *dir, char *ret);
 
-/* Staging becomes a release: hands every file to the agent's own user, drops write permission of
- * group and others, fsyncs files and folders, renames. The same again is fine. */
+/* Staging becomes a release: whatever is beside document and root goes, a file or folder of another
+ * user, a link that leaves and a device are errors (takeover_tree), write permission of group and
+ * others goes, all is synced and renamed. The same again is fine. */
 MUST_USE enum err_code release_dir_commit(const struct release_dir *dir,
                                           const uint8_t digest[DIGEST_BYTES], struct err *err);
 MUST_USE enum err_code release_dir_switch(const struct release_dir *dir,

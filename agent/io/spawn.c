@@ -34,10 +34,10 @@ static int lift(int fd)
 static bool set_descriptors(const struct spawn_spec *spec)
 {
     int gate = spec->gate_fd >= 0 ? lift(spec->gate_fd) : -1;
-    int null = lift(-1);
+    int in = lift(spec->in_fd > 0 ? spec->in_fd : -1);
     int out = lift(spec->out_fd);
     int err = lift(spec->err_fd);
-    if (null < 0 || out < 0 || err < 0 || dup2(null, STDIN_FILENO) < 0 ||
+    if (in < 0 || out < 0 || err < 0 || dup2(in, STDIN_FILENO) < 0 ||
         dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
         return false;
     if (gate < 0)

@@ -20,6 +20,7 @@ struct spawn_spec {
         *argv; /* argv[0] with a '/': as it is, from folder; else found in PATH of env */
     const char *const *env; /* the whole environment; NULL: ours */
     const char *folder;     /* NULL: ours */
+    int in_fd;              /* borrowed; 0 or below: /dev/null */
     int out_fd, err_fd;     /* borrowed; below 0: /dev/null */
     int gate_fd; /* below 0: none; else it reads one byte first, and ends at end of file */
     uint64_t memory_max_bytes; /* of data and private mappings; 0: none */

@@ -72,6 +72,23 @@ bool str_is_inner_path(const char *text)
     }
 }
 
+bool str_is_inner_link(unsigned depth, const char *target)
+{
+    unsigned up = 0;
+    if (target[0] == '/' || target[0] == '\0')
+        return false;
+    for (; strncmp(target, "../", 3) == 0; target += 3)
+        up++;
+    if (str_equal(target, "..")) {
+        up++;
+        target += 2;
+    }
+    while (strncmp(target, "./", 2) == 0)
+        target += 2;
+    bool plain = target[0] == '\0' || str_equal(target, ".") || str_is_inner_path(target);
+    return plain && up <= depth;
+}
+
 enum err_code str_copy(char *ret, size_t ret_size, const char *text)
 {
     size_t size = strlen(text) + 1;

@@ -44,6 +44,10 @@ bool str_is_version(const char *text);
 /* A path that stays inside: relative, no empty, "." or ".." part, no control characters, at most
  * 1024 bytes. */
 bool str_is_inner_path(const char *text);
+/* A symbolic link's target that stays inside: the link lies depth folders below the top, every folder
+ * on the way to it is a real one. It may go up only at its beginning: a ".." behind a name could climb
+ * out of what a link points to. */
+bool str_is_inner_link(unsigned depth, const char *target);
 
 /* Copies with its NUL; ERR_SIZE when it does not fit (ret is untouched). */
 MUST_USE enum err_code str_copy(char *ret, size_t ret_size, const char *text);

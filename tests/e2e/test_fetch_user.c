@@ -52,7 +52,7 @@ static void test_fetch_user__root_fetches_as_somebody_else(void **state)
         if (!strstr(line, "--user captain-fetch") && !strstr(line, "--user nobody"))
             fail_msg("called as root: %s", line);
     }
-    assert_int_equal(seen, 2); /* the document, the tree */
+    assert_int_equal(seen, 3); /* the document, the archive, unpacking it */
     free(calls);
     free(told);
     free(helper);

@@ -105,7 +105,7 @@ static void child(const struct launch *launch, const struct proc_options *option
     sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    int null = open("/dev/null", O_RDONLY);
+    int null = open(options->in_path != NULL ? options->in_path : "/dev/null", O_RDONLY);
     if (dup2(null, 0) < 0 || dup2(launch->out, 1) < 0 || dup2(launch->err, 2) < 0 ||
         (options->dir != NULL && chdir(options->dir) != 0)) {
         _exit(126);

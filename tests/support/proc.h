@@ -14,6 +14,7 @@ struct proc_options {
         *argv; /* NULL-terminated; argv[0] is looked up in PATH, /usr/sbin and /sbin too */
     const char *const *env; /* NULL-terminated "KEY=value", added to this process's; NULL: none */
     const char *dir;        /* to start in; NULL: this one */
+    const char *in_path;    /* stdin; NULL: /dev/null */
     const char *out_path;   /* stdout is appended there; NULL: /dev/null */
     const char *err_path;   /* stderr; NULL: with stdout */
 };

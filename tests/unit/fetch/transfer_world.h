@@ -70,8 +70,6 @@ static inline int set_up(void **state)
         .max_bytes = 10 << 20,
         .size_bytes = BODY_BYTES,
         .sha256 = w->sha256,
-        .mode = 0644,
-        .durable = true,
         .low_speed_bytes = 1000,
         .low_speed_s = 30,
     };
