@@ -137,6 +137,16 @@ static const struct {
     {"flag.unset", projection_flag_unset},
     {"secret.set", projection_secret_set},
     {"secret.removed", projection_secret_removed},
+    {"token.created", projection_token_created},
+    {"token.revoked", projection_token_revoked},
+    {"device.enrolled", projection_device_enrolled},
+    {"device.approved", projection_device_verdict},
+    {"device.rejected", projection_device_verdict},
+    {"device.revoked", projection_device_verdict},
+    {"device.retired", projection_device_verdict},
+    {"operator.added", projection_operator_added},
+    {"operator.removed", projection_operator_removed},
+    {"incident.noted", projection_incident},
 };
 
 enum err_code projection_apply(struct db *db, struct artifacts *artifacts,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Shared by projection.c (the log, releases, channels) and projection_rollout.c; no one else's.
+ * Shared by projection.c (the log, releases, channels) and projection_*.c; no one else's.
  */
 #pragma once
 
@@ -34,3 +34,12 @@ enum err_code projection_flag_set(struct projection *projection, struct err *err
 enum err_code projection_flag_unset(struct projection *projection, struct err *err);
 enum err_code projection_secret_set(struct projection *projection, struct err *err);
 enum err_code projection_secret_removed(struct projection *projection, struct err *err);
+
+/* projection_trust.c */
+enum err_code projection_token_created(struct projection *projection, struct err *err);
+enum err_code projection_token_revoked(struct projection *projection, struct err *err);
+enum err_code projection_device_enrolled(struct projection *projection, struct err *err);
+enum err_code projection_device_verdict(struct projection *projection, struct err *err);
+enum err_code projection_operator_added(struct projection *projection, struct err *err);
+enum err_code projection_operator_removed(struct projection *projection, struct err *err);
+enum err_code projection_incident(struct projection *projection, struct err *err);

@@ -33,13 +33,14 @@ CREATE TABLE identity (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX identity_state ON identity (state, device);
 
--- Keys that are never let in again. The server must know one until the last credential for it has
--- run out (until_ms).
+-- Keys whose credentials up to at_ms are void. The server must know one until the last of them has run
+-- out (until_ms). for_good: it is never let in again.
 CREATE TABLE revoked_key (
     key      BLOB PRIMARY KEY CHECK (length(key) = 32),
     name     TEXT NOT NULL, -- of the device or operator
     at_ms    INTEGER NOT NULL,
-    until_ms INTEGER NOT NULL
+    until_ms INTEGER NOT NULL,
+    for_good INTEGER NOT NULL CHECK (for_good IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revoked_key_until ON revoked_key (until_ms);
 

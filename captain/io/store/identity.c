@@ -149,8 +149,8 @@ enum err_code store_revoked_key_put(struct db *db, const struct store_revoked_ke
                                     struct err *err)
 {
     return db_run(db,
-                  db_stmt(db, SQL_REVOKED_KEY_PUT, "bsii", key_of(key->key), key->name, key->at_ms,
-                          key->until_ms),
+                  db_stmt(db, SQL_REVOKED_KEY_PUT, "bsiii", key_of(key->key), key->name, key->at_ms,
+                          key->until_ms, (int64_t)key->for_good),
                   err);
 }
 
@@ -179,6 +179,7 @@ enum err_code store_revoked_key_list(struct db *db, int64_t now_ms, struct arena
             item->name = store_row_text(&row, 1);
             item->at_ms = db_int(row.stmt, 2);
             item->until_ms = db_int(row.stmt, 3);
+            item->for_good = db_int(row.stmt, 4) != 0;
         } else {
             row.failed = true;
         }

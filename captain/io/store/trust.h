@@ -82,11 +82,13 @@ MUST_USE enum err_code store_identity_each(struct db *db, const char *state, sto
 struct store_revoked_key {
     uint8_t key[SIGN_PUBLIC_BYTES];
     const char *name;
-    int64_t at_ms, until_ms;
+    int64_t at_ms, until_ms; /* INT64_MAX: for ever */
+    bool for_good;           /* never let in again */
 };
-/* Of one that is there already the later times count. */
+/* Of one that is there already the later times count, and for_good stays. */
 MUST_USE enum err_code store_revoked_key_put(struct db *db, const struct store_revoked_key *key,
                                              struct err *err);
+/* Whether it is revoked for good. */
 MUST_USE enum err_code store_revoked_key_has(struct db *db,
                                              const uint8_t key[static SIGN_PUBLIC_BYTES], bool *ret,
                                              struct err *err);

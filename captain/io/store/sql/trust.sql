@@ -61,15 +61,16 @@ FROM identity WHERE substr(device, instr(device, '/') + 1) = ?1 ORDER BY device 
 SELECT device FROM identity WHERE state = ?1
 
 -- name: revoked_key_put
-INSERT INTO revoked_key (key, name, at_ms, until_ms) VALUES (?1, ?2, ?3, ?4)
+INSERT INTO revoked_key (key, name, at_ms, until_ms, for_good) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (key) DO UPDATE SET
-    name = excluded.name, at_ms = max(at_ms, excluded.at_ms), until_ms = max(until_ms, excluded.until_ms)
+    name = excluded.name, at_ms = max(at_ms, excluded.at_ms), until_ms = max(until_ms, excluded.until_ms),
+    for_good = max(for_good, excluded.for_good)
 
 -- name: revoked_key_get
-SELECT at_ms FROM revoked_key WHERE key = ?1
+SELECT at_ms FROM revoked_key WHERE key = ?1 AND for_good = 1
 
 -- name: revoked_key_list
-SELECT key, name, at_ms, until_ms FROM revoked_key WHERE until_ms > ?1 ORDER BY at_ms, key
+SELECT key, name, at_ms, until_ms, for_good FROM revoked_key WHERE until_ms > ?1 ORDER BY at_ms, key
 
 -- name: operator_put
 INSERT INTO operator (name, role, public_key, added_ms, added_by, expires_ms, decision)
