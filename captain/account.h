@@ -2,17 +2,18 @@
  *
  * Captain's hold on nats-server: who may say what. The one table of permission templates per role, the
  * credentials of devices and operators, and the claims of the FLEET account (templates and
- * revocations), which are pushed to the server's resolver over captain's own connection: at every
- * connect (a server restored from a backup must not forget a revocation) and at every change, tried
- * again until the server has stored them.
+ * revocations), which are pushed to the server's resolver at every connect (a server restored from a
+ * backup must not forget a revocation), at every change and once an hour, tried again until the
+ * server has stored them. The pushes need a user of the system account (common/nkey.h says why), so
+ * this has a connection of its own, whose credentials allow nothing else.
  *
- * Keys in FOLDER/keys, made by `captain init`: operator-signing.nk, fleet.nk, system.nk (these two for
- * their public part) and scope-<role>.nk.
+ * Files of FOLDER, made by `captain init`: keys/operator-signing.nk, keys/scope-<role>.nk, system.creds
+ * and captain.creds. The keys of operator, accounts and captain's signer are not needed and may be
+ * kept elsewhere.
  */
 #pragma once
 
 #include "common/base/arena.h"
-#include "common/bus.h"
 #include "common/loop.h"
 #include "common/nkey.h"
 
@@ -53,23 +54,29 @@ struct account_revocation {
     int64_t until_s; /* when the last of them expires: then it may be forgotten; 0: never */
 };
 
+/* Of the user of the system account in FOLDER/system.creds: it may push claims and nothing else. */
+extern const struct nkey_permissions account_system_permissions;
+
 struct account;
 /* The server has stored the claims of this version (account_version). */
 typedef void (*account_taken_fn)(void *arg, uint64_t version);
 
 struct account_options {
-    const char *folder;               /* with keys/ */
+    const char *folder;               /* with keys/ and system.creds */
+    const char *captain_creds;        /* NULL: FOLDER/captain.creds */
     const struct account_verb *verbs; /* borrowed for the call */
     size_t verbs_len;
-    struct loop *loop; /* NULL with bus: nothing is ever pushed (`captain init`) */
-    struct bus *bus;
-    account_taken_fn on_taken; /* or NULL */
+    struct loop *loop;         /* NULL: nothing is ever pushed (`captain init`) */
+    const char *nats_url;      /* with loop */
+    const char *nats_ca;       /* or NULL */
+    account_taken_fn on_taken; /* or NULL; on the loop */
     void *arg;
 };
 
-/* Loads the keys. ERR_NOT_FOUND naming the key file when one is missing. */
+/* Loads the keys and starts connecting. ERR_NOT_FOUND naming the file when one is missing. */
 MUST_USE enum err_code account_open(const struct account_options *options, struct account **ret,
                                     struct err *err);
+/* NULL is fine. */
 void account_close(struct account *account);
 
 /* Credentials (JWTs), in the arena. Times are Unix seconds. */
@@ -96,11 +103,6 @@ MUST_USE enum err_code account_mint_operator(const struct account *account,
 MUST_USE enum err_code account_mint_enroll(const struct account *account, const uint8_t *key,
                                            int64_t issued_s, struct arena *arena, const char **ret,
                                            struct err *err);
-/* Captain's own: everything in the account. Needs FOLDER/keys/scope-captain.nk. */
-MUST_USE enum err_code account_mint_captain(const struct account *account, const uint8_t *key,
-                                            int64_t issued_s, struct arena *arena, const char **ret,
-                                            struct err *err);
-
 /* The list as the tables have it (at start), replacing what there was. ERR_FULL beyond
  * ACCOUNT_REVOCATIONS_MAX that are still needed. */
 MUST_USE enum err_code account_set_revocations(struct account *account,
@@ -110,10 +112,6 @@ MUST_USE enum err_code account_set_revocations(struct account *account,
  * connection of that key, if there is one, and refuses it from then on. */
 MUST_USE enum err_code account_revoke(struct account *account,
                                       const struct account_revocation *revocation, struct err *err);
-
-/* To be called on BUS_CONNECTED and BUS_DISCONNECTED. */
-void account_connected(struct account *account);
-void account_disconnected(struct account *account);
 
 /* Rises with every change of the claims; what the server has stored. Equal: it is all in force. */
 uint64_t account_version(const struct account *account);

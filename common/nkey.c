@@ -447,9 +447,8 @@ static bool unbase64(const char *text, size_t len, struct arena *arena, struct b
 static const char *text_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
-    return json_string_length(value) == strlen(value ? json_string_value(value) : "")
-               ? json_string_value(value)
-               : NULL;
+    const char *text = json_string_value(value);
+    return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
 static bool key_of(const json_t *object, const char *name, enum nkey_kind kind,

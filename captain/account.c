@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "captain/account.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "captain/account_private.h"
+#include "common/base/mem.h"
+#include "common/clock.h"
+
+enum { LISTS_ARENA_BYTES = 1 << 20, CREDS_ARENA_BYTES = 64 << 10 };
+
+#define DIRECT_GET "$JS.API.DIRECT.GET.DESIRED."
+
+/* The permission templates. {{name()}} is "<site>.<device>" of a device (nats-server makes two tokens of
+ * it, measured: tests/unit/common/test_nkey_server.c) and the operator's name else. No device listens
+ * on a subject that feeds a stream: it would see reply subjects there and could forge
+ * acknowledgements. */
+static const char *const device_publish[] = {
+    "health.{{name()}}",
+    "telemetry.{{name()}}",
+    "event.{{name()}}",
+    "lease.{{name()}}",
+    "renew.{{name()}}",
+    DIRECT_GET "desired.device.{{name()}}",
+    DIRECT_GET "desired.channel.*.*",
+    DIRECT_GET "desired.root.*",
+};
+static const char *const device_subscribe[] = {
+    "dn.device.{{name()}}", "dn.channel.*.*", "dn.root.*", "ack.{{name()}}", "_INBOX.{{name()}}.>"};
+/* One credential for all: the replies that its holders see are sealed to the one who asked. */
+static const char *const enroll_publish[] = {"enroll"};
+static const char *const enroll_subscribe[] = {"_INBOX.enroll.>"};
+/* And the verbs of the role. */
+static const char *const person_publish[] = {"captain.holder"};
+static const char *const person_subscribe[] = {"_INBOX.op.{{name()}}.>", "health.>", "telemetry.>",
+                                               "fleet.summary", "rollout.*"};
+
+#define LIST(list) list, ARRAY_LEN(list)
+#define PERSON(name)                                                                               \
+    {                                                                                              \
+        name, LIST(person_publish), LIST(person_subscribe), 64, 1 << 20                            \
+    }
+
+static const struct template
+{
+    const char *name;
+    const char *const *publish;
+    size_t publish_len;
+    const char *const *subscribe;
+    size_t subscribe_len;
+    int32_t subs, payload_bytes;
+}
+templates[ACCOUNT_ROLES] = {
+    [ACCOUNT_DEVICE] = {"device", LIST(device_publish), LIST(device_subscribe), 64, 256 << 10},
+    [ACCOUNT_ENROLL] = {"enroll", LIST(enroll_publish), LIST(enroll_subscribe), 16, 64 << 10},
+    [ACCOUNT_VIEWER] = PERSON("viewer"),
+    [ACCOUNT_OPERATOR] = PERSON("operator"),
+    [ACCOUNT_RELEASE_MANAGER] = PERSON("release-manager"),
+    [ACCOUNT_ADMIN] = PERSON("admin"),
+};
+
+const char *account_role_name(enum account_role role)
+{
+    return templates[role].name;
+}
+
+enum err_code account_role_parse(const char *name, enum account_role *ret, struct err *err)
+{
+    for (int role = ACCOUNT_VIEWER; role < ACCOUNT_ROLES; role++)
+        if (str_equal(templates[role].name, name)) {
+            *ret = (enum account_role)role;
+            return ERR_OK;
+        }
+    (void)err_set(err, ERR_USAGE, "there is no role \"%.64s\"", name);
+    return err_hint(err, "viewer, operator, release-manager or admin");
+}
+
+/* Opening. */
+
+/* Publish list of a role: its template's, and the verbs it may use. */
+static enum err_code fill_publish(struct account *account, int role,
+                                  const struct account_options *options, struct err *err)
+{
+    const struct template *template = &templates[role];
+    struct nkey_permissions *permissions = &account->permissions[role];
+    const char **list =
+        arena_alloc(&account->arena, (template->publish_len + options->verbs_len) * sizeof *list);
+    size_t len = 0;
+    if (!list || options->verbs_len > ACCOUNT_VERBS_MAX)
+        return err_set(err, ERR_FULL, "more than %d verbs", ACCOUNT_VERBS_MAX);
+    for (; len < template->publish_len; len++)
+        list[len] = template->publish[len];
+    for (size_t i = 0; role >= ACCOUNT_VIEWER && i < options->verbs_len; i++) {
+        const struct account_verb *verb = &options->verbs[i];
+        if ((int)verb->role > role)
+            continue;
+        list[len] = arena_printf(&account->arena, "api.{{name()}}.%s.%s", verb->noun, verb->verb);
+        if (!list[len++])
+            return err_set(err, ERR_SIZE, "the names of the verbs are too long");
+    }
+    *permissions = (struct nkey_permissions){.publish = list,
+                                             .publish_len = len,
+                                             .subscribe = template->subscribe,
+                                             .subscribe_len = template->subscribe_len,
+                                             .subs = template->subs,
+                                             .payload = template->payload_bytes};
+    return ERR_OK;
+}
+
+static enum err_code join(char ret[static PATH_MAX], const char *folder, const char *name,
+                          struct err *err)
+{
+    int len = snprintf(ret, PATH_MAX, "%s/%s", folder, name);
+    return len > 0 && len < PATH_MAX
+               ? ERR_OK
+               : err_set(err, ERR_SIZE, "the path of folder %s is too long", folder);
+}
+
+static enum err_code load_role(struct account *account, int role,
+                               const struct account_options *options, struct err *err)
+{
+    char name[64], path[PATH_MAX];
+    (void)snprintf(name, sizeof name, "keys/scope-%s.nk", templates[role].name);
+    enum err_code code = join(path, options->folder, name, err);
+    if (code == ERR_OK)
+        code = nkey_load(NKEY_ACCOUNT, path, &account->scopes[role], err);
+    return code ? code : fill_publish(account, role, options, err);
+}
+
+/* Who issued the credentials of a file, and for which account. */
+static enum err_code read_issuer(const char *path, uint8_t *ret_issuer, uint8_t *ret_account,
+                                 struct err *err)
+{
+    struct arena arena DEFER(arena_fini);
+    struct sign_key key;
+    struct nkey_user user;
+    const char *jwt;
+    arena_init(&arena, CREDS_ARENA_BYTES);
+    enum err_code code = nkey_read_creds(path, &arena, &jwt, &key, err);
+    if (code != ERR_OK)
+        return code;
+    sign_key_wipe(&key);
+    code = nkey_read_user(jwt, &arena, &user, err);
+    if (code == ERR_OK)
+        code = nkey_parse_public(NKEY_ACCOUNT, user.issuer, ret_issuer, err);
+    if (code == ERR_OK)
+        code = nkey_parse_public(NKEY_ACCOUNT, user.account, ret_account, err);
+    return code ? err_wrap(err, "%s", path) : ERR_OK;
+}
+
+static enum err_code load_keys(struct account *account, const struct account_options *options,
+                               struct err *err)
+{
+    char path[PATH_MAX], captain[PATH_MAX];
+    uint8_t issuer[SIGN_PUBLIC_BYTES];
+    enum err_code code = join(path, options->folder, "keys/operator-signing.nk", err);
+    if (code == ERR_OK)
+        code = nkey_load(NKEY_OPERATOR, path, &account->operator_key, err);
+    for (int role = 0; code == ERR_OK && role < ACCOUNT_ROLES; role++)
+        code = load_role(account, role, options, err);
+    if (code == ERR_OK)
+        code = join(account->system_creds, options->folder, "system.creds", err);
+    if (code == ERR_OK)
+        code = join(captain, options->folder, "captain.creds", err);
+    if (code == ERR_OK)
+        code = read_issuer(options->captain_creds ? options->captain_creds : captain,
+                           account->captain_signer, account->fleet, err);
+    return code ? code : read_issuer(account->system_creds, issuer, account->system, err);
+}
+
+enum err_code account_open(const struct account_options *options, struct account **ret,
+                           struct err *err)
+{
+    struct account *account = mem_new(1, sizeof *account);
+    account->version = 1;
+    account->on_taken = options->on_taken;
+    account->arg = options->arg;
+    arena_init(&account->arena, LISTS_ARENA_BYTES);
+    enum err_code code = load_keys(account, options, err);
+    if (code == ERR_OK && options->loop)
+        code = account_push_open(account, options, err);
+    if (code != ERR_OK) {
+        account_close(account);
+        return code;
+    }
+    *ret = account;
+    return ERR_OK;
+}
+
+void account_close(struct account *account)
+{
+    if (!account)
+        return;
+    account_push_close(account);
+    sign_key_wipe(&account->operator_key);
+    for (int role = 0; role < ACCOUNT_ROLES; role++)
+        sign_key_wipe(&account->scopes[role]);
+    arena_fini(&account->arena);
+    mem_free(account->revocations);
+    mem_free(account);
+}
+
+/* Credentials. */
+
+static enum err_code mint(const struct account *account, enum account_role role, const char *name,
+                          const struct account_operator *who, struct arena *arena, const char **ret,
+                          struct err *err)
+{
+    struct nkey_user_claims claims = {.name = name, .expires_s = who->expires_s, .scoped = true};
+    memcpy(claims.key, who->key, SIGN_PUBLIC_BYTES);
+    memcpy(claims.account, account->fleet, SIGN_PUBLIC_BYTES);
+    return nkey_mint_user(&claims, &account->scopes[role], who->issued_s, arena, ret, err);
+}
+
+enum err_code account_mint_device(const struct account *account,
+                                  const struct account_device *device, struct arena *arena,
+                                  const char **ret, struct err *err)
+{
+    char name[2 * TOKEN_MAX + 2];
+    if (!str_is_token(device->site) || !str_is_token(device->device))
+        return err_set(err, ERR_MALFORMED, "%.64s/%.64s is no name of a device", device->site,
+                       device->device);
+    (void)snprintf(name, sizeof name, "%s.%s", device->site, device->device);
+    const struct account_operator who = {
+        .key = device->key, .issued_s = device->issued_s, .expires_s = device->expires_s};
+    return mint(account, ACCOUNT_DEVICE, name, &who, arena, ret, err);
+}
+
+enum err_code account_mint_operator(const struct account *account,
+                                    const struct account_operator *who, struct arena *arena,
+                                    const char **ret, struct err *err)
+{
+    if (!str_is_token(who->name))
+        return err_set(err, ERR_MALFORMED, "\"%.64s\" is no name of an operator", who->name);
+    if (who->role < ACCOUNT_VIEWER || who->role >= ACCOUNT_ROLES)
+        return err_set(err, ERR_USAGE, "an operator cannot have the role of a machine");
+    return mint(account, who->role, who->name, who, arena, ret, err);
+}
+
+enum err_code account_mint_enroll(const struct account *account, const uint8_t *key,
+                                  int64_t issued_s, struct arena *arena, const char **ret,
+                                  struct err *err)
+{
+    const struct account_operator who = {.key = key, .issued_s = issued_s};
+    return mint(account, ACCOUNT_ENROLL, "enroll", &who, arena, ret, err);
+}
+
+/* Claims. */
+
+/* What voids nothing any more is left out of the list. */
+void account_forget_old(struct account *account)
+{
+    const int64_t now_s = clock_unix_ms() / 1000;
+    size_t kept = 0;
+    for (size_t i = 0; i < account->revocations_len; i++) {
+        const struct account_revocation *one = &account->revocations[i];
+        if (one->until_s == 0 || one->until_s + ACCOUNT_REVOCATION_SLACK_S > now_s)
+            account->revocations[kept++] = *one;
+    }
+    account->revocations_len = kept;
+}
+
+static enum err_code add_revocation(struct account *account,
+                                    const struct account_revocation *revocation, struct err *err)
+{
+    for (size_t i = 0; i < account->revocations_len; i++) {
+        struct account_revocation *one = &account->revocations[i];
+        if (memcmp(one->key, revocation->key, SIGN_PUBLIC_BYTES) != 0)
+            continue;
+        if (one->at_s < revocation->at_s)
+            one->at_s = revocation->at_s;
+        if (one->until_s != 0 && (revocation->until_s == 0 || revocation->until_s > one->until_s))
+            one->until_s = revocation->until_s;
+        return ERR_OK;
+    }
+    if (account->revocations_len == ACCOUNT_REVOCATIONS_MAX)
+        return err_set(err, ERR_FULL,
+                       "%d credentials are revoked and not yet expired, more do not "
+                       "fit into the account",
+                       ACCOUNT_REVOCATIONS_MAX);
+    if (!account->revocations)
+        account->revocations = mem_new(ACCOUNT_REVOCATIONS_MAX, sizeof *account->revocations);
+    account->revocations[account->revocations_len++] = *revocation;
+    return ERR_OK;
+}
+
+enum err_code account_set_revocations(struct account *account,
+                                      const struct account_revocation *list, size_t len,
+                                      struct err *err)
+{
+    const int64_t now_s = clock_unix_ms() / 1000;
+    enum err_code code = ERR_OK;
+    account->revocations_len = 0;
+    for (size_t i = 0; code == ERR_OK && i < len; i++)
+        if (list[i].until_s == 0 || list[i].until_s + ACCOUNT_REVOCATION_SLACK_S > now_s)
+            code = add_revocation(account, &list[i], err);
+    account->version++;
+    account_push_soon(account);
+    return code;
+}
+
+enum err_code account_revoke(struct account *account, const struct account_revocation *revocation,
+                             struct err *err)
+{
+    account_forget_old(account);
+    enum err_code code = add_revocation(account, revocation, err);
+    if (code != ERR_OK)
+        return code;
+    account->version++;
+    account_push_soon(account);
+    return ERR_OK;
+}
+
+enum err_code account_claims(const struct account *account, int64_t issued_s, struct arena *arena,
+                             const char **ret, struct err *err)
+{
+    struct nkey_scope scopes[ACCOUNT_ROLES + 1] = {0};
+    struct nkey_revocation *revoked =
+        arena_alloc(arena, (account->revocations_len + 1) * sizeof *revoked);
+    size_t len = 0;
+    for (int role = 0; role < ACCOUNT_ROLES; role++) {
+        scopes[role].role = templates[role].name;
+        scopes[role].permissions = &account->permissions[role];
+        memcpy(scopes[role].key, account->scopes[role].public_key, SIGN_PUBLIC_BYTES);
+    }
+    memcpy(scopes[ACCOUNT_ROLES].key, account->captain_signer, SIGN_PUBLIC_BYTES);
+    if (!revoked)
+        return err_set(err, ERR_SIZE, "no room for the revocations");
+    for (; len < account->revocations_len; len++) {
+        memcpy(revoked[len].key, account->revocations[len].key, SIGN_PUBLIC_BYTES);
+        revoked[len].at_s = account->revocations[len].at_s;
+    }
+    struct nkey_account_claims claims = {.name = "FLEET",
+                                         .jetstream = true,
+                                         .system_account = account->system,
+                                         .scopes = scopes,
+                                         .scopes_len = ARRAY_LEN(scopes),
+                                         .revocations = revoked,
+                                         .revocations_len = len};
+    memcpy(claims.key, account->fleet, SIGN_PUBLIC_BYTES);
+    return nkey_mint_account(&claims, &account->operator_key, issued_s, arena, ret, err);
+}
+
+uint64_t account_version(const struct account *account)
+{
+    return account->version;
+}
+
+uint64_t account_pushed_version(const struct account *account)
+{
+    return account->pushed_version;
+}
