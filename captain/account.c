@@ -38,74 +38,55 @@ static const char *const person_subscribe[] = {"_INBOX.op.{{name()}}.>", "health
                                                "fleet.summary", "rollout.*"};
 
 #define LIST(list) list, ARRAY_LEN(list)
-#define PERSON(name)                                                                               \
-    {                                                                                              \
-        name, LIST(person_publish), LIST(person_subscribe), 64, 1 << 20                            \
-    }
+
+enum scope { SCOPE_DEVICE, SCOPE_ENROLL, SCOPE_PERSON }; /* and the roles behind the first */
 
 static const struct template
 {
-    const char *name;
     const char *const *publish;
     size_t publish_len;
     const char *const *subscribe;
     size_t subscribe_len;
     int32_t subs, payload_bytes;
 }
-templates[ACCOUNT_ROLES] = {
-    [ACCOUNT_DEVICE] = {"device", LIST(device_publish), LIST(device_subscribe), 64, 256 << 10},
-    [ACCOUNT_ENROLL] = {"enroll", LIST(enroll_publish), LIST(enroll_subscribe), 16, 64 << 10},
-    [ACCOUNT_VIEWER] = PERSON("viewer"),
-    [ACCOUNT_OPERATOR] = PERSON("operator"),
-    [ACCOUNT_RELEASE_MANAGER] = PERSON("release-manager"),
-    [ACCOUNT_ADMIN] = PERSON("admin"),
+templates[] = {
+    [SCOPE_DEVICE] = {LIST(device_publish), LIST(device_subscribe), 64, 256 << 10},
+    [SCOPE_ENROLL] = {LIST(enroll_publish), LIST(enroll_subscribe), 16, 64 << 10},
+    [SCOPE_PERSON] = {LIST(person_publish), LIST(person_subscribe), 64, 1 << 20},
 };
 
-const char *account_role_name(enum account_role role)
+const char *account_scope_name(unsigned scope)
 {
-    return templates[role].name;
-}
-
-enum err_code account_role_parse(const char *name, enum account_role *ret, struct err *err)
-{
-    for (int role = ACCOUNT_VIEWER; role < ACCOUNT_ROLES; role++)
-        if (str_equal(templates[role].name, name)) {
-            *ret = (enum account_role)role;
-            return ERR_OK;
-        }
-    (void)err_set(err, ERR_USAGE, "there is no role \"%.64s\"", name);
-    return err_hint(err, "viewer, operator, release-manager or admin");
+    return scope == SCOPE_DEVICE   ? "device"
+           : scope == SCOPE_ENROLL ? "enroll"
+                                   : role_names[scope - SCOPE_PERSON];
 }
 
 /* Opening. */
 
-/* Publish list of a role: its template's, and the verbs it may use. */
-static enum err_code fill_publish(struct account *account, int role,
-                                  const struct account_options *options, struct err *err)
+/* The lists of a scope: its template's, and the subjects of the API that a role may use. */
+static enum err_code fill_permissions(struct account *account, unsigned scope,
+                                      account_subjects_fn subjects, struct err *err)
 {
-    const struct template *template = &templates[role];
-    struct nkey_permissions *permissions = &account->permissions[role];
+    const struct template *template = &templates[scope < SCOPE_PERSON ? scope : SCOPE_PERSON];
     const char **list =
-        arena_alloc(&account->arena, (template->publish_len + options->verbs_len) * sizeof *list);
-    size_t len = 0;
-    if (!list || options->verbs_len > ACCOUNT_VERBS_MAX)
-        return err_set(err, ERR_FULL, "more than %d verbs", ACCOUNT_VERBS_MAX);
-    for (; len < template->publish_len; len++)
-        list[len] = template->publish[len];
-    for (size_t i = 0; role >= ACCOUNT_VIEWER && i < options->verbs_len; i++) {
-        const struct account_verb *verb = &options->verbs[i];
-        if ((int)verb->role > role)
-            continue;
-        list[len] = arena_printf(&account->arena, "api.{{name()}}.%s.%s", verb->noun, verb->verb);
-        if (!list[len++])
-            return err_set(err, ERR_SIZE, "the names of the verbs are too long");
-    }
-    *permissions = (struct nkey_permissions){.publish = list,
-                                             .publish_len = len,
-                                             .subscribe = template->subscribe,
-                                             .subscribe_len = template->subscribe_len,
-                                             .subs = template->subs,
-                                             .payload = template->payload_bytes};
+        arena_alloc(&account->arena, (template->publish_len + ACCOUNT_SUBJECTS_MAX) * sizeof *list);
+    size_t len = template->publish_len, more = 0;
+    if (list)
+        memcpy(list, template->publish, len * sizeof *list);
+    if (list && scope >= SCOPE_PERSON)
+        more = subjects((enum operator_role)(scope - SCOPE_PERSON), &account->arena, list + len,
+                        ACCOUNT_SUBJECTS_MAX);
+    if (!list || more == ACCOUNT_SUBJECTS_MAX || (more == 0 && scope >= SCOPE_PERSON))
+        return err_set(err, ERR_FULL, "the API's subjects do not fit the permissions of %s",
+                       account_scope_name(scope));
+    account->permissions[scope] =
+        (struct nkey_permissions){.publish = list,
+                                  .publish_len = len + more,
+                                  .subscribe = template->subscribe,
+                                  .subscribe_len = template->subscribe_len,
+                                  .subs = template->subs,
+                                  .payload = template->payload_bytes};
     return ERR_OK;
 }
 
@@ -118,15 +99,15 @@ static enum err_code join(char ret[static PATH_MAX], const char *folder, const c
                : err_set(err, ERR_SIZE, "the path of folder %s is too long", folder);
 }
 
-static enum err_code load_role(struct account *account, int role,
-                               const struct account_options *options, struct err *err)
+static enum err_code load_scope(struct account *account, unsigned scope,
+                                const struct account_options *options, struct err *err)
 {
     char name[64], path[PATH_MAX];
-    (void)snprintf(name, sizeof name, "keys/scope-%s.nk", templates[role].name);
+    (void)snprintf(name, sizeof name, "keys/scope-%s.nk", account_scope_name(scope));
     enum err_code code = join(path, options->folder, name, err);
     if (code == ERR_OK)
-        code = nkey_load(NKEY_ACCOUNT, path, &account->scopes[role], err);
-    return code ? code : fill_publish(account, role, options, err);
+        code = nkey_load(NKEY_ACCOUNT, path, &account->scopes[scope], err);
+    return code ? code : fill_permissions(account, scope, options->subjects, err);
 }
 
 /* Who issued the credentials of a file, and for which account. */
@@ -158,8 +139,8 @@ static enum err_code load_keys(struct account *account, const struct account_opt
     enum err_code code = join(path, options->folder, "keys/operator-signing.nk", err);
     if (code == ERR_OK)
         code = nkey_load(NKEY_OPERATOR, path, &account->operator_key, err);
-    for (int role = 0; code == ERR_OK && role < ACCOUNT_ROLES; role++)
-        code = load_role(account, role, options, err);
+    for (unsigned scope = 0; code == ERR_OK && scope < ACCOUNT_SCOPES; scope++)
+        code = load_scope(account, scope, options, err);
     if (code == ERR_OK)
         code = join(account->system_creds, options->folder, "system.creds", err);
     if (code == ERR_OK)
@@ -195,8 +176,8 @@ void account_close(struct account *account)
         return;
     account_push_close(account);
     sign_key_wipe(&account->operator_key);
-    for (int role = 0; role < ACCOUNT_ROLES; role++)
-        sign_key_wipe(&account->scopes[role]);
+    for (unsigned scope = 0; scope < ACCOUNT_SCOPES; scope++)
+        sign_key_wipe(&account->scopes[scope]);
     arena_fini(&account->arena);
     mem_free(account->revocations);
     mem_free(account);
@@ -204,14 +185,14 @@ void account_close(struct account *account)
 
 /* Credentials. */
 
-static enum err_code mint(const struct account *account, enum account_role role, const char *name,
+static enum err_code mint(const struct account *account, unsigned scope, const char *name,
                           const struct account_operator *who, struct arena *arena, const char **ret,
                           struct err *err)
 {
     struct nkey_user_claims claims = {.name = name, .expires_s = who->expires_s, .scoped = true};
     memcpy(claims.key, who->key, SIGN_PUBLIC_BYTES);
     memcpy(claims.account, account->fleet, SIGN_PUBLIC_BYTES);
-    return nkey_mint_user(&claims, &account->scopes[role], who->issued_s, arena, ret, err);
+    return nkey_mint_user(&claims, &account->scopes[scope], who->issued_s, arena, ret, err);
 }
 
 enum err_code account_mint_device(const struct account *account,
@@ -225,7 +206,7 @@ enum err_code account_mint_device(const struct account *account,
     (void)snprintf(name, sizeof name, "%s.%s", device->site, device->device);
     const struct account_operator who = {
         .key = device->key, .issued_s = device->issued_s, .expires_s = device->expires_s};
-    return mint(account, ACCOUNT_DEVICE, name, &who, arena, ret, err);
+    return mint(account, SCOPE_DEVICE, name, &who, arena, ret, err);
 }
 
 enum err_code account_mint_operator(const struct account *account,
@@ -234,9 +215,7 @@ enum err_code account_mint_operator(const struct account *account,
 {
     if (!str_is_token(who->name))
         return err_set(err, ERR_MALFORMED, "\"%.64s\" is no name of an operator", who->name);
-    if (who->role < ACCOUNT_VIEWER || who->role >= ACCOUNT_ROLES)
-        return err_set(err, ERR_USAGE, "an operator cannot have the role of a machine");
-    return mint(account, who->role, who->name, who, arena, ret, err);
+    return mint(account, SCOPE_PERSON + (unsigned)who->role, who->name, who, arena, ret, err);
 }
 
 enum err_code account_mint_enroll(const struct account *account, const uint8_t *key,
@@ -244,7 +223,7 @@ enum err_code account_mint_enroll(const struct account *account, const uint8_t *
                                   struct err *err)
 {
     const struct account_operator who = {.key = key, .issued_s = issued_s};
-    return mint(account, ACCOUNT_ENROLL, "enroll", &who, arena, ret, err);
+    return mint(account, SCOPE_ENROLL, "enroll", &who, arena, ret, err);
 }
 
 /* Claims. */
@@ -316,16 +295,16 @@ enum err_code account_revoke(struct account *account, const struct account_revoc
 enum err_code account_claims(const struct account *account, int64_t issued_s, struct arena *arena,
                              const char **ret, struct err *err)
 {
-    struct nkey_scope scopes[ACCOUNT_ROLES + 1] = {0};
+    struct nkey_scope scopes[ACCOUNT_SCOPES + 1] = {0};
     struct nkey_revocation *revoked =
         arena_alloc(arena, (account->revocations_len + 1) * sizeof *revoked);
     size_t len = 0;
-    for (int role = 0; role < ACCOUNT_ROLES; role++) {
-        scopes[role].role = templates[role].name;
-        scopes[role].permissions = &account->permissions[role];
-        memcpy(scopes[role].key, account->scopes[role].public_key, SIGN_PUBLIC_BYTES);
+    for (unsigned i = 0; i < ACCOUNT_SCOPES; i++) {
+        scopes[i].role = account_scope_name(i);
+        scopes[i].permissions = &account->permissions[i];
+        memcpy(scopes[i].key, account->scopes[i].public_key, SIGN_PUBLIC_BYTES);
     }
-    memcpy(scopes[ACCOUNT_ROLES].key, account->captain_signer, SIGN_PUBLIC_BYTES);
+    memcpy(scopes[ACCOUNT_SCOPES].key, account->captain_signer, SIGN_PUBLIC_BYTES);
     if (!revoked)
         return err_set(err, ERR_SIZE, "no room for the revocations");
     for (; len < account->revocations_len; len++) {

@@ -13,33 +13,18 @@
  */
 #pragma once
 
+#include "captain/role.h"
 #include "common/base/arena.h"
 #include "common/loop.h"
 #include "common/nkey.h"
 
-enum account_role {
-    ACCOUNT_DEVICE,
-    ACCOUNT_ENROLL, /* the same credential for all that want to enrol; public */
-    ACCOUNT_VIEWER, /* from here on each may do what the one before may */
-    ACCOUNT_OPERATOR,
-    ACCOUNT_RELEASE_MANAGER,
-    ACCOUNT_ADMIN,
-    ACCOUNT_ROLES,
-};
-/* "release-manager" and so on. */
-const char *account_role_name(enum account_role role);
-/* ERR_USAGE with the four roles of people (viewer to admin) when it is none of them. */
-MUST_USE enum err_code account_role_parse(const char *name, enum account_role *ret,
-                                          struct err *err);
-
-/* A verb of the API and the lowest role that may use it. */
-struct account_verb {
-    enum account_role role;
-    const char *noun, *verb;
-};
+/* The subjects of the API that a role may publish to, as templates ("api.{{name()}}.device.ls"), in the
+ * arena; 0: they do not fit. What api_role_subjects is. */
+typedef size_t (*account_subjects_fn)(enum operator_role role, struct arena *arena,
+                                      const char **ret, size_t max);
 
 enum {
-    ACCOUNT_VERBS_MAX = 200,
+    ACCOUNT_SUBJECTS_MAX = 200, /* of one role */
     ACCOUNT_REVOCATIONS_MAX = 8000,
     ACCOUNT_DEVICE_TTL_S = 7 * 86400,
     ACCOUNT_OPERATOR_TTL_S = 365 * 86400,
@@ -47,6 +32,10 @@ enum {
      * voids. */
     ACCOUNT_REVOCATION_SLACK_S = 86400,
 };
+
+/* keys/scope-<name>.nk for each: "device", "enroll" and those of role_names. */
+enum { ACCOUNT_SCOPES = 2 + ROLES };
+const char *account_scope_name(unsigned scope);
 
 struct account_revocation {
     uint8_t key[SIGN_PUBLIC_BYTES];
@@ -62,10 +51,9 @@ struct account;
 typedef void (*account_taken_fn)(void *arg, uint64_t version);
 
 struct account_options {
-    const char *folder;               /* with keys/ and system.creds */
-    const char *captain_creds;        /* NULL: FOLDER/captain.creds */
-    const struct account_verb *verbs; /* borrowed for the call */
-    size_t verbs_len;
+    const char *folder;        /* with keys/ and system.creds */
+    const char *captain_creds; /* NULL: FOLDER/captain.creds */
+    account_subjects_fn subjects;
     struct loop *loop;         /* NULL: nothing is ever pushed (`captain init`) */
     const char *nats_url;      /* with loop */
     const char *nats_ca;       /* or NULL */
@@ -88,10 +76,9 @@ struct account_device {
 MUST_USE enum err_code account_mint_device(const struct account *account,
                                            const struct account_device *device, struct arena *arena,
                                            const char **ret, struct err *err);
-/* role: viewer to admin. */
 struct account_operator {
     const char *name; /* a token: the one in api.<name>.> */
-    enum account_role role;
+    enum operator_role role;
     const uint8_t *key;
     int64_t issued_s, expires_s; /* expires 0: never */
 };

@@ -50,9 +50,8 @@ static enum err_code make_keys(struct making *making, struct err *err)
         code = make_key(making, NKEY_ACCOUNT, "keys/fleet.nk", &making->fleet, err);
     if (code == ERR_OK)
         code = make_key(making, NKEY_ACCOUNT, "keys/scope-captain.nk", &making->captain_scope, err);
-    for (int role = 0; code == ERR_OK && role < ACCOUNT_ROLES; role++) {
-        (void)snprintf(name, sizeof name, "keys/scope-%s.nk",
-                       account_role_name((enum account_role)role));
+    for (unsigned i = 0; code == ERR_OK && i < ACCOUNT_SCOPES; i++) {
+        (void)snprintf(name, sizeof name, "keys/scope-%s.nk", account_scope_name(i));
         code = make_key(making, NKEY_ACCOUNT, name, &scope, err);
         sign_key_wipe(&scope);
     }
@@ -107,13 +106,11 @@ static enum err_code mint_claims(const struct making *making, struct identities 
                                     making->arena, &ret->system_jwt, err);
 }
 
-enum err_code identities_create(const char *folder, const struct account_verb *verbs,
-                                size_t verbs_len, struct arena *arena, struct identities *ret,
-                                struct err *err)
+enum err_code identities_create(const char *folder, account_subjects_fn subjects,
+                                struct arena *arena, struct identities *ret, struct err *err)
 {
     struct making making = {.folder = folder, .now_s = clock_unix_ms() / 1000, .arena = arena};
-    const struct account_options options = {
-        .folder = folder, .verbs = verbs, .verbs_len = verbs_len};
+    const struct account_options options = {.folder = folder, .subjects = subjects};
     struct account *account = NULL;
     char path[PATH_MAX];
     enum err_code code = join(&making, "keys", path, err);
