@@ -46,6 +46,8 @@ union api_in {
     struct freeze_request freeze;
     struct site_change site;
     struct device_change device_change;
+    struct root_publish root_publish;
+    struct root_query root_query;
 };
 union api_out {
     struct artifact_state artifact_state;
@@ -71,6 +73,7 @@ union api_out {
     struct site_list site_list;
     struct why why;
     struct drift_list drift_list;
+    struct root_info root_info;
 };
 
 struct api_request {
@@ -114,6 +117,11 @@ const struct api_verb *api_find_verb(const char *noun, const char *verb); /* NUL
 /* api_artifact.c */
 enum err_code api_artifact_put(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_artifact_get(struct api_request *request, union api_out *ret, struct err *err);
+/* api_root.c */
+enum err_code api_root_prepare(struct api_request *request, struct arena *arena,
+                               struct decision *ret, struct err *err);
+enum err_code api_root_published(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_root_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_release.c */
 enum err_code api_release_prepare(struct api_request *request, struct arena *arena,
                                   struct decision *ret, struct err *err);

@@ -11,7 +11,7 @@
 
 #include "captain/api.h"
 #include "captain/captain_issue.h"
-#include "captain/io/store/log.h"
+#include "captain/io/store/store.h"
 #include "captain/projection.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
@@ -26,7 +26,6 @@ enum {
     FLUSH_MS = 1000,
     RECONNECT_MAX_MS = 5000,
     CLOSE_FLUSH_MS = 2000,
-    ROOT_ARENA_BYTES = 4 << 20,
 };
 #define DESIRED_VALID_MS (7 * INT64_C(86400000))
 #define DESIRED_REISSUE_MS INT64_C(86400000)
@@ -53,26 +52,12 @@ static void end_with(struct serve *serve, const struct err *err)
 
 /* Hooks of the log. */
 
-/* The root of the log must be the one of our keys: else this is another fleet's log, or its keys. */
-static enum err_code check_root(const struct captain *captain, const struct log_entry *entry,
-                                struct err *err)
-{
-    if (bytes_equal(entry->body, captain->keys.root_envelope))
-        return ERR_OK;
-    (void)err_set(err, ERR_ROOT_CHAIN,
-                  "the root in %s/keys is not the one that entry %" PRIu64 " of the log brought",
-                  captain->options.folder, entry->seq);
-    return err_hint(err, "restore keys/ and root.dsse of this fleet from a backup");
-}
-
 static enum err_code on_apply(void *arg, const struct log_entry *entry, struct err *err)
 {
     struct captain *captain = arg;
-    enum err_code code = ERR_OK;
-    if (str_equal(entry->kind, "root.created"))
-        code = check_root(captain, entry, err);
+    enum err_code code = projection_apply(captain->db, captain->artifacts, entry, err);
     if (code == ERR_OK)
-        code = projection_apply(captain->db, captain->artifacts, entry, err);
+        code = roots_applied(captain->roots, entry, err);
     if (code == ERR_OK)
         code = captain_issue(captain, entry, err);
     return code;
@@ -86,6 +71,7 @@ static void on_committed(void *arg, const struct log_entry *entry)
     else
         desired_send(captain->desired);
     rollouts_committed(captain->rollouts, entry);
+    roots_committed(captain->roots, entry);
     char seq[24];
     (void)snprintf(seq, sizeof seq, "%" PRIu64, entry->seq);
     struct log_field fields[] = {
@@ -129,32 +115,14 @@ static void on_root_decided(void *arg, uint64_t seq, const struct err *err)
         end_with(arg, err);
 }
 
-/* *ret_seq: of the entry root.created, whose root is ours; 0: there is none yet. */
-static enum err_code find_root(const struct captain *captain, uint64_t *ret_seq, struct err *err)
-{
-    struct store_log_row *rows;
-    struct log_entry entry;
-    size_t len;
-    struct arena arena DEFER(arena_fini);
-    arena_init(&arena, ROOT_ARENA_BYTES);
-    enum err_code code =
-        store_log_list(captain->db, 0, "root.created", "", 1, &arena, &rows, &len, err);
-    *ret_seq = 0;
-    if (code != ERR_OK || len == 0)
-        return code;
-    *ret_seq = rows[0].seq;
-    code = codec_decode(&codec_log_entry, rows[0].entry, &arena, &entry, err);
-    return code ? code : check_root(captain, &entry, err);
-}
-
 static void on_ready(void *arg)
 {
     struct serve *serve = arg;
     struct captain *captain = &serve->captain;
     struct err err = {0};
-    uint64_t root_seq;
-    enum err_code code = find_root(captain, &root_seq, &err);
-    if (code == ERR_OK && root_seq == 0 && !serve->root_asked) {
+    bool known = false;
+    enum err_code code = roots_known(captain->roots, &known, &err);
+    if (code == ERR_OK && !known && !serve->root_asked) {
         serve->root_asked = true;
         code = decisions_submit(captain->decisions, prepare_root, on_root_decided, serve, &err);
     }
@@ -164,9 +132,10 @@ static void on_ready(void *arg)
     }
     desired_connected(captain->desired);
     desired_devices_connected(captain->desired_devices);
+    roots_connected(captain->roots);
     rollouts_connected(captain->rollouts);
     ingest_connected(captain->ingest);
-    if (root_seq > 0)
+    if (known)
         tell_ready(serve);
 }
 
@@ -325,6 +294,10 @@ static enum err_code open_log(struct serve *serve, struct err *err)
     if (code == ERR_OK)
         code = desired_devices_open(captain->loop, captain->bus, captain->db, &captain->keys,
                                     &desired, &captain->desired_devices, err);
+    const struct roots_parts roots = {captain->loop, captain->bus, captain->db, &captain->keys,
+                                      serve->folder};
+    if (code == ERR_OK)
+        code = roots_open(&roots, &captain->roots, err);
     if (code == ERR_OK)
         code = decisions_open(captain->loop, captain->bus, captain->db, captain->holder,
                               serve->folder, &hooks, &captain->decisions, err);
@@ -411,12 +384,9 @@ static enum err_code open_edges(struct serve *serve, struct err *err)
 static enum err_code open_all(struct serve *serve, struct err *err)
 {
     struct captain *captain = &serve->captain;
-    uint64_t root_seq;
     enum err_code code = open_folder(serve, err);
     if (code == ERR_OK)
         code = open_state(serve, err);
-    if (code == ERR_OK)
-        code = find_root(captain, &root_seq, err);
     if (code == ERR_OK)
         code = http_server_open(captain->options.listen, serve->folder, &captain->http, err);
     if (code == ERR_OK)
@@ -454,6 +424,7 @@ static void close_all(struct serve *serve)
     rollouts_close(captain->rollouts);
     desired_devices_close(captain->desired_devices);
     desired_close(captain->desired);
+    roots_close(captain->roots);
     fleet_free(captain->fleet);
     loop_close(captain->loop);
     http_server_close(captain->http);

@@ -15,6 +15,7 @@
 #include "captain/keys.h"
 #include "captain/metrics.h"
 #include "captain/rollouts.h"
+#include "captain/roots.h"
 
 struct captain_options {
     const char *folder; /* state: captain.db, keys/, artifact/, release/, root.dsse, captain.lock */
@@ -45,6 +46,7 @@ struct captain {
     struct artifacts *artifacts;
     struct http_server *http;
     struct decisions *decisions;
+    struct roots *roots;
     struct desired_publisher *desired;
     struct desired_devices *desired_devices;
     struct ingest *ingest;

@@ -9,21 +9,23 @@
 
 #include "common/base/mem.h"
 #include "common/file.h"
-#include "common/hash.h"
+#include "common/trust.h"
 #include "proto/codec.h"
 
 enum {
-    KEYS_ARENA_BYTES = 512 << 10,
-    ROLE_KEYS_MAX = 16,
+    KEYS_ARENA_BYTES = 4 << 20,
     ROLES = 3,
 };
 #define ROOT_VALID_MS (365 * INT64_C(86400000))
 
-static const char *const ROLE_NAMES[ROLES] = {"root", "release", "desired"};
+static const char *const ROLE_NAMES[ROLES] = {TRUST_ROLE_ROOT, TRUST_ROLE_RELEASE,
+                                              TRUST_ROLE_DESIRED};
 
 /* The folder keys/ appears by one rename with all four in it, so a first start that was cut off
  * leaves either nothing or everything. FOLDER/root.dsse is the copy for devices. */
 static const char *const FILES[] = {"root.key", "release.key", "desired.key", "root.dsse"};
+/* The others may be kept elsewhere. */
+static const char *const NEEDED[] = {"desired.key", "root.dsse"};
 
 static enum err_code join(char ret[static PATH_MAX], const char *folder, const char *name,
                           struct err *err)
@@ -40,8 +42,8 @@ static enum err_code check_complete(const char *dir, struct err *err)
     char path[PATH_MAX];
     if (access(dir, F_OK) != 0)
         return errno == ENOENT ? ERR_NOT_FOUND : err_sys(err, errno, "looking for %s", dir);
-    for (size_t i = 0; i < ARRAY_LEN(FILES); i++) {
-        enum err_code code = join(path, dir, FILES[i], err);
+    for (size_t i = 0; i < ARRAY_LEN(NEEDED); i++) {
+        enum err_code code = join(path, dir, NEEDED[i], err);
         if (code != ERR_OK)
             return code;
         if (access(path, F_OK) == 0)
@@ -130,50 +132,16 @@ static enum err_code create(const char *folder, const char *dir, const char *ten
     return code;
 }
 
-static const struct role *find_role(const struct root *root, const char *name)
-{
-    for (size_t i = 0; i < root->roles_len; i++)
-        if (str_equal(root->roles[i].name, name))
-            return &root->roles[i];
-    return NULL;
-}
-
-static enum err_code role_keys(const struct root *root, const char *name,
-                               uint8_t ret_keys[ROLE_KEYS_MAX][SIGN_PUBLIC_BYTES],
-                               struct sign_role *ret, struct err *err)
-{
-    const struct role *role = find_role(root, name);
-    if (!role || role->keys_len > ROLE_KEYS_MAX)
-        return err_set(err, ERR_ROOT_CHAIN, "the root names no usable role \"%s\"", name);
-    for (size_t i = 0; i < role->keys_len; i++)
-        memcpy(ret_keys[i], role->keys[i].ptr, SIGN_PUBLIC_BYTES);
-    *ret = (struct sign_role){(const uint8_t(*)[SIGN_PUBLIC_BYTES])ret_keys, role->keys_len,
-                              role->threshold};
-    return ERR_OK;
-}
-
-/* The root must be signed by root.key, be of this tenant, and name desired.key. */
 static enum err_code load_root(const char *dir, const char *tenant, struct keys *keys,
                                struct err *err)
 {
     char path[PATH_MAX];
-    struct sign_key root_key;
-    struct bytes payload;
-    enum err_code code = join(path, dir, "root.key", err);
-    if (code == ERR_OK)
-        code = sign_key_load(path, &root_key, err);
-    if (code == ERR_OK)
-        code = join(path, dir, "root.dsse", err);
+    enum err_code code = join(path, dir, "root.dsse", err);
     if (code == ERR_OK)
         code = file_read(path, SIGN_ROOT_MAX_BYTES, &keys->arena, &keys->root_envelope, err);
     if (code != ERR_OK)
         return code;
-    struct sign_role anchor = {(const uint8_t(*)[SIGN_PUBLIC_BYTES])root_key.public_key, 1, 1};
-    code = sign_open(SIGN_TYPE_ROOT, SIGN_ROOT_MAX_BYTES, keys->root_envelope, &anchor,
-                     &keys->arena, &payload, err);
-    sign_key_wipe(&root_key);
-    if (code == ERR_OK)
-        code = codec_decode(&codec_root, payload, &keys->arena, &keys->root, err);
+    code = trust_root_anchor(keys->root_envelope, &keys->arena, &keys->root, err);
     if (code != ERR_OK)
         return err_wrap(err, "%s", path);
     if (!str_equal(keys->root.tenant, tenant))
@@ -185,20 +153,24 @@ static enum err_code load_root(const char *dir, const char *tenant, struct keys 
 static enum err_code load_desired(const char *dir, struct keys *keys, struct err *err)
 {
     char path[PATH_MAX];
-    uint8_t raw[ROLE_KEYS_MAX][SIGN_PUBLIC_BYTES];
-    struct sign_role role;
     enum err_code code = join(path, dir, "desired.key", err);
     if (code == ERR_OK)
         code = sign_key_load(path, &keys->desired, err);
-    if (code == ERR_OK)
-        code = role_keys(&keys->root, "desired", raw, &role, err);
-    if (code != ERR_OK)
+    if (code != ERR_OK || trust_role_has(&keys->root, TRUST_ROLE_DESIRED, keys->desired.public_key))
         return code;
-    for (size_t i = 0; i < role.keys_len; i++)
-        if (memcmp(raw[i], keys->desired.public_key, SIGN_PUBLIC_BYTES) == 0)
-            return ERR_OK;
     return err_set(err, ERR_ROOT_CHAIN, "%s is not a key that the root names for desired state",
                    path);
+}
+
+/* Older than keys/root.dsse: its writing was cut off after that one's. */
+static bool is_of_before(struct bytes envelope, const struct keys *keys)
+{
+    struct root root;
+    struct err err;
+    struct arena arena DEFER(arena_fini) = {0};
+    arena_init(&arena, KEYS_ARENA_BYTES);
+    return trust_root_anchor(envelope, &arena, &root, &err) == ERR_OK &&
+           str_equal(root.tenant, keys->root.tenant) && root.version < keys->root.version;
 }
 
 /* Devices are given FOLDER/root.dsse. */
@@ -213,12 +185,13 @@ static enum err_code publish_root(const char *folder, const struct keys *keys, s
     arena_init(&scratch, 2 * SIGN_ROOT_MAX_BYTES);
     code = file_read(path, SIGN_ROOT_MAX_BYTES, &scratch, &there, err);
     bool same = code == ERR_OK && bytes_equal(there, keys->root_envelope);
+    bool before = code == ERR_OK && is_of_before(there, keys);
     arena_fini(&scratch);
     if (same)
         return ERR_OK;
     if (code != ERR_OK && code != ERR_NOT_FOUND)
         return code;
-    if (code == ERR_OK)
+    if (code == ERR_OK && !before)
         return err_set(err, ERR_ROOT_CHAIN, "%s and keys/root.dsse differ", path);
     return file_replace(path, keys->root_envelope, 0644, err);
 }
@@ -256,45 +229,65 @@ void keys_close(struct keys *keys)
     *keys = (struct keys){0};
 }
 
-static enum err_code check_allowed(const struct root *root, const struct release *release,
-                                   const uint8_t digest[DIGEST_BYTES], struct err *err)
+enum err_code keys_check_root(const struct keys *keys, struct bytes envelope, struct arena *arena,
+                              struct root *ret, struct err *err)
 {
-    for (size_t i = 0; i < root->revoked_len; i++)
-        if (bytes_equal(root->revoked[i], bytes_of(digest, DIGEST_BYTES)))
-            return err_set(err, ERR_REVOKED, "release %s@%s is revoked", release->app,
-                           release->version);
-    for (size_t i = 0; i < root->floors_len; i++)
-        if (str_equal(root->floors[i].app, release->app) &&
-            release->sequence < root->floors[i].sequence)
-            return err_set(err, ERR_ROLLBACK,
-                           "release %s@%s has sequence %llu, below the floor %llu", release->app,
-                           release->version, (unsigned long long)release->sequence,
-                           (unsigned long long)root->floors[i].sequence);
+    struct root next;
+    char id[17];
+    enum err_code code = trust_root_next(&keys->root, envelope, arena, &next, err);
+    if (code != ERR_OK)
+        return code;
+    if (!trust_role_has(&next, TRUST_ROLE_DESIRED, keys->desired.public_key)) {
+        sign_key_id(keys->desired.public_key, id);
+        (void)err_set(err, ERR_ROOT_CHAIN,
+                      "root version %llu does not name captain's own key %s for desired state",
+                      (unsigned long long)next.version, id);
+        return err_hint(err, "publish a root that names the old and the new key, put the new one "
+                             "into keys/desired.key, start captain again, then drop the old one");
+    }
+    *ret = next;
     return ERR_OK;
+}
+
+static enum err_code write_root(const char *folder, struct bytes envelope, struct err *err)
+{
+    char path[PATH_MAX];
+    enum err_code code = join(path, folder, "keys/root.dsse", err);
+    if (code == ERR_OK)
+        code = file_replace(path, envelope, 0600, err);
+    if (code == ERR_OK)
+        code = join(path, folder, "root.dsse", err);
+    return code ? code : file_replace(path, envelope, 0644, err);
+}
+
+enum err_code keys_take_root(struct keys *keys, const char *folder, struct bytes envelope,
+                             struct err *err)
+{
+    struct keys next = {.desired = keys->desired};
+    arena_init(&next.arena, KEYS_ARENA_BYTES);
+    const void *copy = arena_dup(&next.arena, envelope.ptr, envelope.len);
+    next.root_envelope = bytes_of(copy, envelope.len);
+    enum err_code code =
+        copy ? keys_check_root(keys, next.root_envelope, &next.arena, &next.root, err)
+             : err_set(err, ERR_SIZE, "the root document is too large");
+    if (code == ERR_OK)
+        code = write_root(folder, envelope, err);
+    if (code == ERR_OK) {
+        arena_fini(&keys->arena);
+        *keys = next;
+    } else {
+        arena_fini(&next.arena);
+    }
+    sign_key_wipe(&next.desired);
+    return code;
 }
 
 enum err_code keys_open_release(const struct keys *keys, struct bytes envelope, struct arena *arena,
                                 struct release *ret, uint8_t ret_digest[DIGEST_BYTES],
                                 struct err *err)
 {
-    uint8_t raw[ROLE_KEYS_MAX][SIGN_PUBLIC_BYTES];
-    uint8_t digest[DIGEST_BYTES];
-    struct sign_role role;
-    struct bytes payload;
-    struct release release;
-    enum err_code code = role_keys(&keys->root, "release", raw, &role, err);
-    if (code == ERR_OK)
-        code = sign_open(SIGN_TYPE_RELEASE, SIGN_RELEASE_MAX_BYTES, envelope, &role, arena,
-                         &payload, err);
-    if (code == ERR_OK)
-        code = codec_decode(&codec_release, payload, arena, &release, err);
-    if (code != ERR_OK)
-        return code;
-    hash_bytes(payload, digest);
-    code = check_allowed(&keys->root, &release, digest, err);
-    if (code != ERR_OK)
-        return code;
-    *ret = release;
-    memcpy(ret_digest, digest, DIGEST_BYTES);
-    return ERR_OK;
+    const struct trust_release_want want = {0};
+    const struct trust_target anybody = {0};
+    return trust_check_release(&keys->root, envelope, &want, &anybody, TRUST_ANY_TIME, arena, ret,
+                               ret_digest, err);
 }

@@ -20,18 +20,6 @@ static enum err_code apply_nothing(struct projection *context, struct err *err)
                         err);
 }
 
-/* The root lives in keys/; the log keeps it for the audit and for a new folder. */
-static enum err_code apply_root(struct projection *context, struct err *err)
-{
-    struct envelope envelope;
-    struct root root;
-    enum err_code code =
-        codec_decode(&codec_envelope, context->entry->body, &context->arena, &envelope, err);
-    if (code == ERR_OK)
-        code = codec_decode(&codec_root, envelope.payload, &context->arena, &root, err);
-    return code;
-}
-
 static uint64_t size_of(const struct release *release)
 {
     uint64_t sum = 0;
@@ -119,7 +107,8 @@ static const struct {
     enum err_code (*apply)(struct projection *context, struct err *err);
 } KINDS[] = {
     {"captain.started", apply_nothing},
-    {"root.created", apply_root},
+    {"root.created", projection_root_created},
+    {"root.rotated", projection_root_rotated},
     {"release.created", apply_release},
     {"channel.set", apply_channel},
     {"channel.policy", projection_policy},

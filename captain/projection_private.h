@@ -17,6 +17,10 @@ struct projection {
 MUST_USE enum err_code projection_check_release(struct projection *projection, const char *app,
                                                 struct bytes digest, struct err *err);
 
+/* projection_root.c */
+enum err_code projection_root_created(struct projection *projection, struct err *err);
+enum err_code projection_root_rotated(struct projection *projection, struct err *err);
+
 /* projection_rollout.c */
 enum err_code projection_started(struct projection *projection, struct err *err);
 enum err_code projection_command(struct projection *projection, struct err *err);

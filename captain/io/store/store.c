@@ -8,6 +8,7 @@
 #include "captain/io/sql/002_rollouts.sql.h"
 #include "captain/io/sql/003_trust.sql.h"
 #include "captain/io/sql/004_settings.sql.h"
+#include "captain/io/sql/005_roots.sql.h"
 #include "captain/io/store/row.h"
 #include "captain/io/store/sql/setting.sql.h"
 #include "common/base/mem.h"
@@ -17,7 +18,7 @@ enum { APPLICATION_ID = 0x43505401 }; /* "CPT", 1 */
 enum err_code store_open(const char *folder, struct db **ret, struct err *err)
 {
     static const char *const migrations[] = {SQL_001_FIRST, SQL_002_ROLLOUTS, SQL_003_TRUST,
-                                             SQL_004_SETTINGS};
+                                             SQL_004_SETTINGS, SQL_005_ROOTS};
     static const struct db_schema schema = {APPLICATION_ID, migrations, ARRAY_LEN(migrations)};
     char path[PATH_MAX];
     int len = snprintf(path, sizeof path, "%s/captain.db", folder);
