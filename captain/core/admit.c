@@ -73,6 +73,9 @@ static struct admit_verdict check_token(const struct admit_facts *facts, int64_t
 /* A device that is known by this key. */
 static struct admit_verdict again(const struct admit_facts *facts, int64_t now_ms)
 {
+    const bool in = facts->state == ADMIT_PENDING || facts->state == ADMIT_APPROVED;
+    if (in && facts->seal_differs)
+        return refuse(ERR_DENIED, "this device was enrolled with another X25519 key", "renewal");
     switch (facts->state) {
     case ADMIT_PENDING:
         return (struct admit_verdict){.what = ADMIT_WAITS, .reason = ""};

@@ -8,6 +8,7 @@
  *   2  the key is that of the named device (it asks again, or renews): pending stays pending, approved is
  *      granted, with or without the token it came with, whatever has become of that; rejected, retired
  *      and revoked are refused, unless (retired) it brings a token
+ *      what is pending or approved keeps both its keys: with another X25519 key it is refused
  *   3  the key is another device's: refused; a device makes its own
  *   4  without a token: refused
  *   5  the token is unknown, revoked, expired, of another site, or used up: refused
@@ -52,6 +53,7 @@ struct admit_facts {
     bool key_revoked;                /* its key was revoked once */
     bool known;                      /* the named device is enrolled with this very key ... */
     enum admit_state state;          /* ... and this is how it stands */
+    bool seal_differs;               /* but asks with another X25519 key */
     const char *key_owner;           /* another device with this key; NULL: none */
     bool name_taken;                 /* the named device is enrolled with another key ... */
     enum admit_state holder;         /* ... and this is how that one stands */

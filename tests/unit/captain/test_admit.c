@@ -9,6 +9,7 @@
 
 #include "captain/core/admit.h"
 #include "common/base/mem.h"
+#include "common/base/str.h"
 
 enum { NOW = 1000000 };
 
@@ -65,6 +66,12 @@ static const struct row {
 
     {"a renewal", {KNOWN(ADMIT_APPROVED)}, ADMIT_GRANTED, false, ERR_OK, NULL},
     {"a renewal that waits", {KNOWN(ADMIT_PENDING)}, ADMIT_WAITS, false, ERR_OK, NULL},
+    {"with another X25519 key",
+     {KNOWN(ADMIT_APPROVED), .seal_differs = true},
+     ADMIT_REFUSED,
+     false,
+     ERR_DENIED,
+     "renewal"},
     {"of a rejected device", {KNOWN(ADMIT_REJECTED)}, ADMIT_REFUSED, false, ERR_DENIED, NULL},
     {"of a revoked device", {KNOWN(ADMIT_REVOKED)}, ADMIT_REFUSED, false, ERR_REVOKED, "renewal"},
     {"of a retired device", {KNOWN(ADMIT_RETIRED)}, ADMIT_REFUSED, false, ERR_DENIED, NULL},
