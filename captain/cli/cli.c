@@ -70,5 +70,6 @@ int cli_main(int argc, char **argv)
     if (code)
         output_error(&err);
     arena_fini(&arena);
-    return cli_exit_code(code);
+    bool reason = invocation.says_reason && code >= ERR_BAD_SIGNATURE && code <= ERR_ROOT_CHAIN;
+    return reason ? (int)code : cli_exit_code(code);
 }

@@ -92,7 +92,7 @@ struct flag {
 };
 extern const struct flag command_flags[FLAG_COUNT];
 
-enum { COMMAND_ARGS_MAX = 8 };
+enum { COMMAND_ARGS_MAX = 18 }; /* a document and 15 signed copies, with noun and verb */
 
 struct command;
 
@@ -103,6 +103,7 @@ struct invocation {
     const char *args[COMMAND_ARGS_MAX];
     size_t args_len;
     const char *flags[FLAG_COUNT]; /* the value, "" for one without; NULL: not given */
+    bool says_reason; /* set by a command that ends with 10 to 20, the reason a device would give */
     struct arena *arena;
 };
 
@@ -140,6 +141,17 @@ enum err_code cmd_release_create(struct invocation *invocation, struct err *err)
 enum err_code cmd_release_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_release_show(struct invocation *invocation, struct err *err);
 enum err_code cmd_release_export(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_sign(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_assemble(struct invocation *invocation, struct err *err);
+enum err_code cmd_release_verify(struct invocation *invocation, struct err *err);
+enum err_code cmd_key_new(struct invocation *invocation, struct err *err);
+enum err_code cmd_key_ls(struct invocation *invocation, struct err *err);
+enum err_code cmd_key_rm(struct invocation *invocation, struct err *err);
+enum err_code cmd_root_show(struct invocation *invocation, struct err *err);
+enum err_code cmd_root_rotate(struct invocation *invocation, struct err *err);
+enum err_code cmd_root_sign(struct invocation *invocation, struct err *err);
+enum err_code cmd_root_assemble(struct invocation *invocation, struct err *err);
+enum err_code cmd_root_lint(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_set(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_show(struct invocation *invocation, struct err *err);

@@ -23,6 +23,7 @@ static const struct {
     {"ca", offsetof(struct context, ca)},
     {"operator", offsetof(struct context, operator_name)},
     {"release_key", offsetof(struct context, release_key)},
+    {"root", offsetof(struct context, root)},
 };
 
 static const char **slot(struct context *context, size_t offset)
@@ -229,6 +230,7 @@ enum err_code context_resolve(const struct invocation *invocation, struct contex
     ret->operator_name =
         first(flags[FLAG_OPERATOR], first(ret->operator_name, default_operator(invocation->arena)));
     ret->release_key = first(flags[FLAG_KEY], ret->release_key);
+    ret->root = first(flags[FLAG_ROOT], ret->root);
     if (!str_is_token(ret->operator_name)) {
         err_set(err, ERR_USAGE, "operator %s is no plain name", ret->operator_name);
         return err_hint(err, "letters, digits, _ and -, at most %d", TOKEN_MAX);

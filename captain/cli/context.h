@@ -3,7 +3,8 @@
  * Where captain is and who asks: named contexts in $XDG_CONFIG_HOME/captain/contexts.json (or
  * ~/.config), mode 0600:
  *   {"current": "lab", "contexts": {"lab": {"url": "nats://lab:4222", "creds": "/x.creds", "ca":
- * "/ca.pem", "operator": "ada", "release_key": "/keys/release.key"}}} An unknown key, a wrong type,
+ * "/ca.pem", "operator": "ada", "release_key": "/keys/release.key", "root":
+ * "/keys/root.dsse"}}} An unknown key, a wrong type,
  * or a file that others may read is an error that names file and place. Before the context come the
  * flags, then NATS_URL.
  */
@@ -15,7 +16,7 @@ enum { CONTEXTS_MAX = 64 };
 
 struct context {
     const char *name;
-    const char *url, *creds, *ca, *operator_name, *release_key; /* NULL: not set */
+    const char *url, *creds, *ca, *operator_name, *release_key, *root; /* NULL: not set */
 };
 struct contexts {
     const char *path;

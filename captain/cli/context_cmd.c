@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "captain/cli/keyring.h"
 #include "captain/cli/output.h"
 #include "common/base/mem.h"
 
@@ -21,7 +22,8 @@ static json_t *as_json(const struct context *context, bool current)
                                     {"creds", context->creds},
                                     {"ca", context->ca},
                                     {"operator", context->operator_name},
-                                    {"releaseKey", context->release_key}};
+                                    {"releaseKey", context->release_key},
+                                    {"root", context->root}};
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (pairs[i][1])
             (void)json_object_set_new(json, pairs[i][0], json_string(pairs[i][1]));
@@ -110,6 +112,7 @@ enum err_code cmd_context_show(struct invocation *invocation, struct err *err)
     output_field("ca", "%s", output_text(context->ca));
     output_field("operator", "%s", output_text(context->operator_name));
     output_field("release key", "%s", output_text(context->release_key));
+    output_field("root", "%s", output_text(context->root));
     return ERR_OK;
 }
 
@@ -131,7 +134,10 @@ static enum err_code fill(const struct invocation *invocation, struct context *c
 {
     const char *const *flags = invocation->flags;
     const char *url = flags[FLAG_URL] ? flags[FLAG_URL] : flags[FLAG_NATS];
-    const char *key = flags[FLAG_RELEASE_KEY];
+    const char *key = NULL;
+    if (flags[FLAG_RELEASE_KEY] &&
+        keyring_path(flags[FLAG_RELEASE_KEY], invocation->arena, &key, err))
+        return err->code;
     if (url)
         context->url = url;
     if (flags[FLAG_OPERATOR])
@@ -140,7 +146,8 @@ static enum err_code fill(const struct invocation *invocation, struct context *c
         return err_set(err, ERR_USAGE, "operator %s is no plain name", context->operator_name);
     if (set_file(invocation->arena, flags[FLAG_CREDS], &context->creds, err) ||
         set_file(invocation->arena, flags[FLAG_CA], &context->ca, err) ||
-        set_file(invocation->arena, key, &context->release_key, err))
+        set_file(invocation->arena, key, &context->release_key, err) ||
+        set_file(invocation->arena, flags[FLAG_ROOT], &context->root, err))
         return err->code;
     if (!context->url) {
         err_set(err, ERR_USAGE, "context %s has no server", context->name);

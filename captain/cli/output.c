@@ -124,7 +124,8 @@ void output_field(const char *name, const char *fmt, ...)
     if (value[0] == '\0')
         return;
     clean(value, false);
-    (void)fprintf(stdout, "%s:%*s%s\n", name, FIELD_WIDTH - 1 - (int)strlen(name), "", value);
+    (void)fprintf(stdout, "%s%s%*s%s\n", name, name[0] ? ":" : " ",
+                  FIELD_WIDTH - 1 - (int)strlen(name), "", value);
 }
 
 enum err_code output_message(const struct codec_type *type, const void *message,

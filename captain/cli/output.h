@@ -25,7 +25,8 @@ bool output_is_terminal(void);
 void output_line(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* The same for a text of any length, which comes from an encoder and needs no cleaning. */
 void output_encoded(const char *text);
-/* "name:   value", for showing one object; nothing when the value is "". */
+/* "name:   value", for showing one object; nothing when the value is "". An empty name goes on with
+ * the field before. */
 void output_field(const char *name, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The message as JSON and a newline. */
 MUST_USE enum err_code output_message(const struct codec_type *type, const void *message,

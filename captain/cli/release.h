@@ -5,6 +5,7 @@
 #pragma once
 
 #include "captain/cli/client.h"
+#include "captain/cli/document.h"
 
 /* "app@version" into a query whose texts live in the arena. ERR_USAGE. */
 MUST_USE enum err_code release_query_parse(const char *text, struct arena *arena,
@@ -20,3 +21,7 @@ MUST_USE enum err_code release_unwrap(struct bytes envelope, struct arena *arena
 /* One release, for people or as JSON. */
 MUST_USE enum err_code release_print(const struct release_info *info, struct arena *arena,
                                      struct err *err);
+/* The release in a document on this machine, not verified, for people or as JSON: what somebody is
+ * about to sign. */
+MUST_USE enum err_code release_print_document(const struct document *document, struct arena *arena,
+                                              struct err *err);

@@ -6,41 +6,31 @@
  */
 #include "captain/cli/release.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "captain/cli/bundle.h"
+#include "captain/cli/document.h"
 #include "captain/cli/output.h"
 #include "captain/cli/release_files.h"
 #include "captain/cli/upload.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/file.h"
-#include "common/hash.h"
 #include "common/sign.h"
 
-static void key_wipe(struct sign_key *key)
-{
-    sign_key_wipe(key);
-}
-
-static enum err_code load_key(const struct invocation *invocation, struct sign_key *ret,
-                              struct err *err)
+/* The keys of --key, else the context's; none is fine when sending is not meant (ret->len 0). */
+static enum err_code load_keys(const struct invocation *invocation, struct keyring_signers *ret,
+                               struct err *err)
 {
     struct context context;
     if (context_resolve(invocation, &context, err))
         return err->code;
-    if (!context.release_key) {
-        err_set(err, ERR_USAGE, "no key to sign the release with");
-        return err_hint(err,
-                        "--key FILE; captain made one at its first start: DATA/keys/release.key");
-    }
-    enum err_code code = sign_key_load(context.release_key, ret, err);
-    if (code == ERR_NOT_FOUND)
-        code = err->code = ERR_USAGE; /* no object of captain's is missing: the words are off */
-    return code;
+    if (context.release_key)
+        return keyring_signers(invocation, context.release_key, ret, err);
+    if (invocation->flags[FLAG_OUTPUT_DIR])
+        return ERR_OK; /* signed later, elsewhere */
+    err_set(err, ERR_USAGE, "no key to sign the release with");
+    return err_hint(err, "--key NAME; captain made one at its first start: DATA/keys/release.key");
 }
 
 static enum err_code encode(const struct release *release, struct arena *arena, struct bytes *ret,
@@ -136,93 +126,100 @@ static enum err_code show_existing(struct client *client, const struct release *
     return release_print(&info, arena, err);
 }
 
+/* Created now. */
+static enum err_code seal(const struct release_yaml *yaml, struct release *release,
+                          const struct keyring_signers *signers, struct arena *arena,
+                          struct bytes *ret, struct err *err)
+{
+    struct bytes payload;
+    release->created_ms = clock_unix_ms();
+    release->expires_ms = release->created_ms + yaml->expires_ms;
+    if (encode(release, arena, &payload, err))
+        return err->code;
+    return sign_seal(SIGN_TYPE_RELEASE, payload, signers->keys, signers->len, arena, ret, err);
+}
+
 /* The files stay as they were when compare was asked: send_files checks each against its hash. */
 static enum err_code seal_and_send(struct client *client, const struct release_yaml *yaml,
                                    struct release *release, const struct release_files *files,
-                                   const struct sign_key *key, const struct invocation *invocation,
-                                   struct err *err)
+                                   const struct keyring_signers *signers,
+                                   const struct invocation *invocation, struct err *err)
 {
     struct arena *arena = invocation->arena;
-    struct bytes payload;
     struct bytes envelope;
-    if (next_sequence(client, release->app, arena, &release->sequence, err))
-        return err->code;
-    release->created_ms = clock_unix_ms();
-    release->expires_ms = release->created_ms + yaml->expires_ms;
-    if (encode(release, arena, &payload, err) ||
-        sign_seal(SIGN_TYPE_RELEASE, payload, key, 1, arena, &envelope, err) ||
-        send_files(client, files, err))
+    if (next_sequence(client, release->app, arena, &release->sequence, err) ||
+        seal(yaml, release, signers, arena, &envelope, err) || send_files(client, files, err))
         return err->code;
     return store(client, envelope, invocation->flags[FLAG_REASON], arena, err);
 }
 
 static enum err_code create(struct invocation *invocation, const struct release_yaml *yaml,
-                            const struct release_files *files, const struct sign_key *key,
-                            struct err *err)
+                            struct release *release, const struct release_files *files,
+                            const struct keyring_signers *signers, struct err *err)
 {
     struct client *client DEFER(client_close_ref) = NULL;
     struct arena *arena = invocation->arena;
-    struct release release;
     struct bytes trial;
-    if (release_yaml_message(yaml, arena, &release, err))
+    release->sequence = 1;
+    if (encode(release, arena, &trial, err) || client_open(invocation, &client, err))
         return err->code;
-    release.artifacts = files->artifacts;
-    release.artifacts_len = files->len;
-    release.sequence = 1;
-    if (encode(&release, arena, &trial, err) || client_open(invocation, &client, err))
-        return err->code;
-    switch (compare(client, yaml, &release, arena, err)) {
+    switch (compare(client, yaml, release, arena, err)) {
     case ERR_OK:
-        return show_existing(client, &release, arena, err);
+        return show_existing(client, release, arena, err);
     case ERR_NOT_FOUND:
         *err = (struct err){0};
-        return seal_and_send(client, yaml, &release, files, key, invocation, err);
+        return seal_and_send(client, yaml, release, files, signers, invocation, err);
     default:
         return err->code;
     }
 }
 
+/* Into a folder; captain is not asked, so the sequence comes from the caller. */
+static enum err_code write_bundle(struct invocation *invocation, const struct release_yaml *yaml,
+                                  struct release *release, const struct release_files *files,
+                                  const struct keyring_signers *signers, struct err *err)
+{
+    struct arena *arena = invocation->arena;
+    const char *folder = invocation->flags[FLAG_OUTPUT_DIR];
+    struct bytes envelope;
+    struct document document;
+    if (str_u64(invocation->flags[FLAG_SEQUENCE], INT64_MAX, &release->sequence) ||
+        release->sequence == 0)
+        return err_set(err, ERR_USAGE, "--sequence must be a number above 0");
+    if (seal(yaml, release, signers, arena, &envelope, err) ||
+        bundle_write(folder, files, envelope, arena, err) ||
+        document_read(SIGN_TYPE_RELEASE, folder, arena, &document, err) ||
+        release_print_document(&document, arena, err))
+        return err->code;
+    output_note("written to %s; %s; nothing was sent", folder,
+                signers->len ? output_count(arena, signers->len, "signature") : "not signed yet");
+    output_note("next: captain release sign --key NAME %s; then captain release create --bundle %s",
+                folder, folder);
+    return ERR_OK;
+}
+
 static enum err_code from_yaml(struct invocation *invocation, struct err *err)
 {
     const char *path = invocation->flags[FLAG_FILE];
-    struct sign_key key DEFER(key_wipe) = {0};
+    struct keyring_signers signers DEFER(keyring_signers_wipe) = {.len = 0};
     struct release_files files DEFER(release_files_fini) = {0};
     struct release_yaml yaml;
+    struct release release;
     struct bytes text;
     if (file_read(path, RELEASE_YAML_MAX_BYTES, invocation->arena, &text, err)) {
         err->code = ERR_USAGE;
         return err_hint(err, "-f names the description of the release");
     }
     if (release_yaml_parse(path, text, invocation->arena, &yaml, err) ||
-        load_key(invocation, &key, err) ||
-        release_files_prepare(&yaml, path, invocation->arena, &files, err))
+        load_keys(invocation, &signers, err) ||
+        release_files_prepare(&yaml, path, invocation->arena, &files, err) ||
+        release_yaml_message(&yaml, invocation->arena, &release, err))
         return err->code;
-    return create(invocation, &yaml, &files, &key, err);
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
-
-/* A file of the bundle is what its name says. */
-static enum err_code check_bundle_file(const char *path, const struct artifact *artifact,
-                                       struct err *err)
-{
-    uint8_t digest[DIGEST_BYTES];
-    uint64_t size;
-    int fd DEFER(close_fd) = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "%s is missing", path)
-                               : err_sys(err, errno, "cannot read %s", path);
-    if (hash_file(fd, digest, &size, err))
-        return err->code;
-    if (size != artifact->size_bytes ||
-        !bytes_equal(bytes_of(digest, sizeof digest), artifact->sha256))
-        return err_set(err, ERR_HASH, "%s is damaged: its content has another hash than its name",
-                       path);
-    return ERR_OK;
+    release.artifacts = files.artifacts;
+    release.artifacts_len = files.len;
+    return invocation->flags[FLAG_OUTPUT_DIR]
+               ? write_bundle(invocation, &yaml, &release, &files, &signers, err)
+               : create(invocation, &yaml, &release, &files, &signers, err);
 }
 
 static enum err_code check_bundle(const char *folder, const struct release *release,
@@ -230,12 +227,10 @@ static enum err_code check_bundle(const char *folder, const struct release *rele
 {
     for (size_t i = 0; i < release->artifacts_len && i < RELEASE_FILES_MAX; i++) {
         const struct artifact *artifact = &release->artifacts[i];
-        char hex[DIGEST_HEX];
-        str_hex(artifact->sha256, hex);
-        const char *path = arena_printf(arena, "%s/artifacts/%s", folder, hex);
+        const char *path = bundle_artifact_path(folder, artifact, arena);
         if (!path)
             return err_set(err, ERR_SIZE, "the bundle is too large");
-        enum err_code code = check_bundle_file(path, artifact, err);
+        enum err_code code = bundle_check_file(path, artifact, err);
         bool elsewhere = code == ERR_NOT_FOUND && artifact->urls_len > 0;
         if (code && !elsewhere)
             return code;
@@ -298,6 +293,13 @@ enum err_code cmd_release_create(struct invocation *invocation, struct err *err)
     if (file == (invocation->flags[FLAG_BUNDLE] != NULL)) {
         err_set(err, ERR_USAGE, "release create takes either a description or a bundle");
         return err_hint(err, "captain release create -f release.yaml");
+    }
+    bool offline = invocation->flags[FLAG_OUTPUT_DIR] != NULL;
+    if (offline != (invocation->flags[FLAG_SEQUENCE] != NULL) || (offline && !file)) {
+        err_set(err, ERR_USAGE,
+                "a release that is only written to a folder takes both --output "
+                "and --sequence");
+        return err_hint(err, "captain release create -f release.yaml --sequence N --output DIR");
     }
     return file ? from_yaml(invocation, err) : from_bundle(invocation, err);
 }
