@@ -32,6 +32,7 @@ static const char *event_name(unsigned kind)
         [EVENT_KIND_SERVICE_EXITED] = "service_exited",
         [EVENT_KIND_HEALTHY] = "healthy",
         [EVENT_KIND_UNHEALTHY] = "unhealthy",
+        [EVENT_KIND_SETTINGS_FAILED] = "settings_failed",
     };
     return kind < ARRAY_LEN(names) ? names[kind] : names[EVENT_KIND_UNSPECIFIED];
 }
@@ -150,6 +151,8 @@ static bool filter_passes(const struct filter *filter, const struct fleet *fleet
     const struct device_query *query = filter->query;
     const char *name = fleet_device_name(fleet, device);
     struct fleet_row row;
+    if (fleet_is_out(fleet, device))
+        return false;
     if (query->site[0] &&
         (strncmp(name, query->site, filter->site_len) != 0 || name[filter->site_len] != '/'))
         return false;
@@ -168,9 +171,7 @@ static bool filter_passes(const struct filter *filter, const struct fleet *fleet
 
 uint32_t api_fleet_len(const struct captain *captain)
 {
-    struct fleet_totals totals;
-    fleet_totals(captain->fleet, clock_unix_ms(), &totals);
-    return (uint32_t)totals.devices;
+    return fleet_len(captain->fleet);
 }
 
 /* The first devices by name of those offered. */

@@ -69,7 +69,7 @@ static void take_garbage(struct ingest *ingest, uint32_t device, const struct bu
     log_garbage(&at->garbage_hour, message, why);
 }
 
-/* FLEET_NONE: the message has been counted as garbage. */
+/* FLEET_NONE: the message has been counted as garbage, or counts for nothing. */
 static uint32_t speaker(struct ingest *ingest, const struct bus_message *message)
 {
     char name[DEVICE_NAME_MAX];
@@ -80,6 +80,8 @@ static uint32_t speaker(struct ingest *ingest, const struct bus_message *message
     const uint32_t device = fleet_add(ingest->fleet, name);
     if (device == FLEET_NONE)
         take_garbage(ingest, FLEET_NONE, message, "the fleet is full");
+    else if (fleet_is_out(ingest->fleet, device))
+        return FLEET_NONE; /* retired: what it says on its way out counts for nothing */
     return device;
 }
 

@@ -34,6 +34,7 @@ struct row {
     uint32_t more; /* block of further apps, or FLEET_NONE */
     uint8_t apps_len;
     bool reported;
+    bool out;
     struct app apps[APPS_INLINE];
 };
 _Static_assert(sizeof(struct row) <= 64, "a row is one cache line");
@@ -74,6 +75,7 @@ struct fleet {
     uint32_t cells_cap;
     uint32_t cells_free;
 
+    uint32_t out;
     uint64_t garbage;
     int64_t online_ms;
     int64_t slot_ms;
@@ -280,7 +282,9 @@ static void see(struct fleet *fleet, struct row *row, int64_t now_ms)
 
 void fleet_seen(struct fleet *fleet, uint32_t device, int64_t now_ms)
 {
-    see(fleet, row_at(fleet, device), now_ms);
+    struct row *row = row_at(fleet, device);
+    if (!row->out)
+        see(fleet, row, now_ms);
 }
 
 /* Cells. */
@@ -466,7 +470,7 @@ enum fleet_change fleet_report(struct fleet *fleet, uint32_t device, int64_t now
                                const struct fleet_app_report *apps, size_t apps_len)
 {
     struct row *row = row_at(fleet, device);
-    if (!report_valid(apps, apps_len))
+    if (row->out || !report_valid(apps, apps_len))
         return FLEET_REFUSED;
     enum fleet_change change = row->reported ? FLEET_SEEN : FLEET_NEW;
     if (!row_same(fleet, row, apps, apps_len)) {
@@ -492,7 +496,32 @@ uint64_t fleet_garbage(struct fleet *fleet, uint32_t device)
     return row->garbage;
 }
 
+void fleet_put_out(struct fleet *fleet, uint32_t device, bool out)
+{
+    struct row *row = row_at(fleet, device);
+    if (row->out == out)
+        return;
+    fleet->out = out ? fleet->out + 1 : fleet->out - 1;
+    row->out = out;
+    row->reported = false;
+    if (!out)
+        return;
+    replace_apps(fleet, row, NULL, 0);
+    wheel_take(fleet, row);
+    row->last_seen_ms = 0;
+}
+
 /* Questions. */
+
+bool fleet_is_out(const struct fleet *fleet, uint32_t device)
+{
+    return row_at(fleet, device)->out;
+}
+
+uint32_t fleet_len(const struct fleet *fleet)
+{
+    return fleet->devices_len;
+}
 
 void fleet_row(const struct fleet *fleet, uint32_t device, struct fleet_row *ret)
 {
@@ -510,7 +539,7 @@ void fleet_row(const struct fleet *fleet, uint32_t device, struct fleet_row *ret
 void fleet_totals(struct fleet *fleet, int64_t now_ms, struct fleet_totals *ret)
 {
     wheel_turn(fleet, now_ms > 0 ? now_ms : 1);
-    *ret = (struct fleet_totals){fleet->devices_len, fleet->online, fleet->garbage};
+    *ret = (struct fleet_totals){fleet->devices_len - fleet->out, fleet->online, fleet->garbage};
 }
 
 bool fleet_online(const struct fleet *fleet, uint32_t device, int64_t now_ms)

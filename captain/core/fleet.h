@@ -60,6 +60,13 @@ void fleet_seen(struct fleet *fleet, uint32_t device, int64_t now_ms);
 /* A message of it that could not be read. Returns how many there were with this one. */
 uint64_t fleet_garbage(struct fleet *fleet, uint32_t device);
 
+/* out: it is in no count any more, its apps are forgotten, and its reports are not taken (FLEET_REFUSED)
+ * until it is let in again. */
+void fleet_put_out(struct fleet *fleet, uint32_t device, bool out);
+bool fleet_is_out(const struct fleet *fleet, uint32_t device);
+/* Numbers given so far, of those that are out too. */
+uint32_t fleet_len(const struct fleet *fleet);
+
 /* One row, for reading. */
 struct fleet_row {
     int64_t last_seen_ms; /* 0: never */
@@ -71,7 +78,7 @@ void fleet_row(const struct fleet *fleet, uint32_t device, struct fleet_row *ret
 
 /* Totals. Moves the wheel to now_ms first: O(slots), no scan of devices. */
 struct fleet_totals {
-    uint64_t devices;
+    uint64_t devices; /* without those that are out */
     uint64_t online;
     uint64_t garbage;
 };
