@@ -4,7 +4,6 @@
  */
 #include <string.h>
 
-#include "captain/account.h"
 #include "captain/core/admit.h"
 #include "captain/io/store/rollout.h"
 #include "captain/io/store/trust.h"
@@ -12,8 +11,6 @@
 #include "proto/codec.h"
 
 enum { LABELS_MAX = 64 };
-/* A credential that was issued at the moment of its revocation lives so long. */
-#define REVOKED_FOR_MS ((ACCOUNT_DEVICE_TTL_S + ACCOUNT_REVOCATION_SLACK_S) * INT64_C(1000))
 
 enum err_code projection_token_created(struct projection *p, struct err *err)
 {
@@ -113,7 +110,7 @@ static enum err_code revoke_key(struct projection *p, const struct device_verdic
 {
     struct store_revoked_key row = {.name = verdict->device,
                                     .at_ms = p->entry->time_ms,
-                                    .until_ms = p->entry->time_ms + REVOKED_FOR_MS,
+                                    .until_ms = p->entry->time_ms + PROJECTION_REVOKED_FOR_MS,
                                     .for_good = for_good};
     memcpy(row.key, verdict->device_key.ptr, SIGN_PUBLIC_BYTES);
     return store_revoked_key_put(p->db, &row, err);
