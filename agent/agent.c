@@ -12,6 +12,7 @@
 #include "agent/io/folder_lock.h"
 #include "agent/io/telemetry.h"
 #include "agent/link.h"
+#include "agent/renewal.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -36,6 +37,7 @@ struct agent {
     struct device *device;
     struct app *apps[CONFIG_APPS_MAX];
     struct link *link;
+    struct renewal *renewal; /* NULL: none */
     struct app_events events;
     struct telemetry_reader telemetry;
     struct loop_timer watchdog, again, beat;
@@ -179,8 +181,25 @@ static void on_desired(void *arg, size_t app, struct bytes envelope)
 static void on_bus(void *arg, bool connected)
 {
     struct agent *agent = arg;
+    renewal_bus(agent->renewal, connected);
     for (size_t i = 0; i < agent->config->apps_len; i++)
         app_bus(agent->apps[i], connected);
+}
+
+static void on_refused(void *arg)
+{
+    renewal_refused(((struct agent *)arg)->renewal);
+}
+
+static enum err_code on_renew(void *arg, struct bytes request, bus_reply_fn fn, void *fn_arg,
+                              struct err *err)
+{
+    return link_renew(((struct agent *)arg)->link, request, fn, fn_arg, err);
+}
+
+static void on_renewed(void *arg)
+{
+    link_reconnect(((struct agent *)arg)->link);
 }
 
 static void fill_health(void *arg, struct arena *arena, struct health *ret)
@@ -320,9 +339,21 @@ static enum err_code open_link(struct agent *agent, struct err *err)
         .store = agent->store,
         .config = agent->config,
         .rng = &agent->rng,
-        .owner = {on_desired, on_bus, fill_health, fill_telemetry, agent},
+        .owner = {.desired = on_desired,
+                  .bus = on_bus,
+                  .refused = on_refused,
+                  .health = fill_health,
+                  .telemetry = fill_telemetry,
+                  .arg = agent},
     };
-    return link_open(&options, &agent->link, err);
+    struct renewal_options renewal = {
+        .loop = agent->loop,
+        .config = agent->config,
+        .rng = &agent->rng,
+        .owner = {on_renew, on_renewed, agent},
+    };
+    enum err_code code = renewal_open(&renewal, &agent->renewal, err);
+    return code ? code : link_open(&options, &agent->link, err);
 }
 
 static void say_started(struct agent *agent)
@@ -351,6 +382,7 @@ static void close_all(struct agent *agent)
 {
     link_close(agent->link, FLUSH_MS);
     agent->link = NULL;
+    renewal_close(agent->renewal);
     for (size_t i = 0; i < CONFIG_APPS_MAX; i++)
         app_close(agent->apps[i]);
     app_events_clear(&agent->events);

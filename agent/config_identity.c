@@ -14,6 +14,17 @@ static const char *path_of(const struct config *config, enum identity_file file,
     return arena_strdup(arena, path);
 }
 
+/* Where the credential is, or will be when the agent has got one again. */
+static const char *creds_path(const struct config *config, struct arena *arena)
+{
+    char path[IDENTITY_PATH_MAX];
+    if (!identity_files_has(config->folder, IDENTITY_DEVICE_KEY) ||
+        !identity_files_has(config->folder, IDENTITY_ENROLL_CREDS))
+        return NULL;
+    identity_files_path(config->folder, IDENTITY_DEVICE_CREDS, path);
+    return arena_strdup(arena, path);
+}
+
 static enum err_code fill_nats(struct config *config, struct arena *arena, struct err *err)
 {
     struct identity_nats nats;
@@ -43,7 +54,7 @@ enum err_code config_complete(const char *name, struct config *config, struct ar
     if (code != ERR_OK)
         return code;
     if (!config->nats_creds) {
-        config->nats_creds = path_of(config, IDENTITY_DEVICE_CREDS, arena);
+        config->nats_creds = creds_path(config, arena);
         config->renews = config->nats_creds != NULL;
     }
     if (!config->nats_ca)

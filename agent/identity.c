@@ -35,9 +35,9 @@ enum err_code identity_request(const struct identity_keys *keys, const struct id
     return code;
 }
 
-/* Times of a credential that says it is ours. */
+/* Name and times of a credential that says it is ours. */
 static enum err_code check_jwt(const char *jwt, const struct identity_keys *keys,
-                               struct arena *arena, int64_t *ret_issued_ms, int64_t *ret_expires_ms,
+                               struct arena *arena, struct identity_credential *ret,
                                struct err *err)
 {
     enum { JWT_MAX_S = INT32_MAX };
@@ -54,8 +54,10 @@ static enum err_code check_jwt(const char *jwt, const struct identity_keys *keys
                        own);
     if (user.issued_s < 0 || user.expires_s < 0 || user.issued_s > far_s || user.expires_s > far_s)
         return err_set(err, ERR_MALFORMED, "the credential names impossible times");
-    *ret_issued_ms = user.issued_s * 1000;
-    *ret_expires_ms = user.expires_s * 1000;
+    if (str_copy(ret->name, sizeof ret->name, user.name) != ERR_OK)
+        return err_set(err, ERR_MALFORMED, "the credential's name is too long");
+    ret->issued_ms = user.issued_s * 1000;
+    ret->expires_ms = user.expires_s * 1000;
     return ERR_OK;
 }
 
@@ -88,7 +90,7 @@ static enum err_code take_grant(const struct identity_keys *keys,
     ret->jwt = grant.jwt;
     ret->urls = grant.urls;
     ret->urls_len = grant.urls_len;
-    return check_jwt(grant.jwt, keys, arena, &ret->issued_ms, &ret->expires_ms, err);
+    return check_jwt(grant.jwt, keys, arena, &ret->credential, err);
 }
 
 /* What captain may refuse with; anything else is a plain no. */
@@ -125,7 +127,7 @@ enum err_code identity_open_reply(const struct identity_keys *keys,
 }
 
 enum err_code identity_credential(const char *folder, const struct identity_keys *keys,
-                                  int64_t *ret_issued_ms, int64_t *ret_expires_ms, struct err *err)
+                                  struct identity_credential *ret, struct err *err)
 {
     char path[IDENTITY_PATH_MAX];
     struct arena arena;
@@ -136,7 +138,7 @@ enum err_code identity_credential(const char *folder, const struct identity_keys
     enum err_code code = nkey_read_creds(path, &arena, &jwt, &user, err);
     if (code == ERR_OK) {
         sign_key_wipe(&user);
-        code = check_jwt(jwt, keys, &arena, ret_issued_ms, ret_expires_ms, err);
+        code = check_jwt(jwt, keys, &arena, ret, err);
     }
     arena_fini(&arena);
     return code;

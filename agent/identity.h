@@ -29,14 +29,19 @@ MUST_USE enum err_code identity_request(const struct identity_keys *keys,
 
 enum identity_state { IDENTITY_REFUSED = 1, IDENTITY_PENDING = 2, IDENTITY_GRANTED = 3 };
 
+struct identity_credential {
+    char name[2 * TOKEN_MAX + 2];  /* "site.device" */
+    int64_t issued_ms, expires_ms; /* by its own words; expires 0: never */
+};
+
 struct identity_reply {
     enum identity_state state;
     uint32_t retry_ms;  /* pending, or refused for now; 0: captain names no time */
     enum err_code code; /* of a refusal: ERR_DENIED, ERR_REVOKED, ... */
     const char *reason;
-    const char *jwt;               /* granted */
-    int64_t issued_ms, expires_ms; /* of the credential, by its own words; expires 0: never */
-    const char *const *urls;       /* NATS servers; may be none */
+    const char *jwt; /* granted */
+    struct identity_credential credential;
+    const char *const *urls; /* NATS servers; may be none */
     size_t urls_len;
 };
 
@@ -47,11 +52,9 @@ MUST_USE enum err_code identity_open_reply(const struct identity_keys *keys,
                                            struct bytes in, struct arena *arena,
                                            struct identity_reply *ret, struct err *err);
 
-/* The credential on disk: when it was issued and ends. ERR_NOT_FOUND; ERR_WRONG_TARGET when it is not
- * of these keys. */
+/* The one on disk. ERR_NOT_FOUND; ERR_WRONG_TARGET when it is not of these keys. */
 MUST_USE enum err_code identity_credential(const char *folder, const struct identity_keys *keys,
-                                           int64_t *ret_issued_ms, int64_t *ret_expires_ms,
-                                           struct err *err);
+                                           struct identity_credential *ret, struct err *err);
 /* Replaces it, and the servers' addresses when there are some. */
 MUST_USE enum err_code identity_keep(const char *folder, const struct identity_keys *keys,
                                      const struct identity_reply *reply, const char *tenant,

@@ -16,6 +16,9 @@ enum {
     LINK_ARENA_MAX_BYTES = 256 << 10,
     GET_TIMEOUT_MS = 5000,
     LEASE_TIMEOUT_MS = 5000,
+    RENEW_TIMEOUT_MS = 10000,
+    ANEW_WAIT_MS = 30000, /* for a quiet moment to connect anew */
+    ANEW_FLUSH_MS = 500,
     LEASE_ARENA_MAX_BYTES = 16 << 10,
     FOLLOWS_MAX = CONFIG_APPS_MAX + 1,
     SLACK_MS = 250,       /* due times are rounded up to it, */
@@ -38,6 +41,9 @@ struct link {
     struct link_options options;
     struct bus *bus;
     bool connected, closing;
+    int64_t anew_ms; /* connect anew at the latest then; 0: no need */
+    unsigned asks;   /* for leave, unanswered */
+    uint64_t instance;
     bool changed;
     int64_t health_sent_ms, health_due_ms, telemetry_due_ms;
     struct link_outbox outbox;
@@ -147,6 +153,7 @@ static void send_health(struct link *link)
         .sent_ms = clock_unix_ms(),
         .interval_ms = (uint32_t)o->config->health_ms,
         .agent_version = CAPTAIN_VERSION,
+        .instance = link->instance,
     };
     arena_init(&arena, LINK_ARENA_MAX_BYTES);
     fill_labels(o->config, &arena, &health);
@@ -173,6 +180,7 @@ static void send_telemetry(struct link *link)
 /* ---- leases ---- */
 
 struct ask {
+    struct link *link;
     link_lease_fn fn;
     void *arg;
 };
@@ -183,6 +191,7 @@ static void on_lease(void *arg, const struct bus_message *message, const struct 
     struct lease_reply answer;
     struct arena arena;
     struct err why;
+    ask->link->asks--;
     arena_init(&arena, LEASE_ARENA_MAX_BYTES);
     bool good = err->code == ERR_OK &&
                 codec_decode(&codec_lease_reply, message->data, &arena, &answer, &why) == ERR_OK;
@@ -211,7 +220,7 @@ enum err_code link_ask(struct link *link, const struct lease_request *request, l
     if (!link->connected || link->closing)
         return err_set(err, ERR_NO_CONTACT, "no connection to the bus");
     struct ask *ask = mem_new(1, sizeof *ask);
-    *ask = (struct ask){fn, arg};
+    *ask = (struct ask){link, fn, arg};
     arena_init(&arena, LEASE_ARENA_MAX_BYTES);
     enum err_code code = encode_lease(link, request, &arena, subject, &data, err);
     if (code == ERR_OK)
@@ -219,6 +228,8 @@ enum err_code link_ask(struct link *link, const struct lease_request *request, l
     arena_fini(&arena);
     if (code != ERR_OK)
         mem_free(ask);
+    else
+        link->asks++;
     return code;
 }
 
@@ -241,6 +252,8 @@ void link_give_back(struct link *link, const struct lease_request *request)
 
 /* ---- the turn ---- */
 
+static void connect_anew(struct link *link);
+
 static int64_t health_due_ms(const struct link *link)
 {
     int64_t soonest_ms = link->health_sent_ms + LINK_HEALTH_MIN_MS;
@@ -260,6 +273,8 @@ static void arm(struct link *link)
         due_ms = link->telemetry_due_ms;
     if (link_outbox_due_ms(&link->outbox) < due_ms)
         due_ms = link_outbox_due_ms(&link->outbox);
+    if (link->anew_ms > 0 && link->anew_ms < due_ms)
+        due_ms = link->anew_ms;
     for (size_t i = 0; i < link->follows_len; i++) {
         if (!link->follows[i].asked && link->follows[i].due_ms < due_ms)
             due_ms = link->follows[i].due_ms;
@@ -270,6 +285,8 @@ static void arm(struct link *link)
 
 void link_turn(struct link *link)
 {
+    if (link->anew_ms > 0 && link->connected && !link->closing)
+        connect_anew(link);
     if (!link->connected || link->closing)
         return;
     for (size_t i = 0; i < link->follows_len; i++) {
@@ -337,6 +354,8 @@ static void on_bus(void *arg, enum bus_event event, const char *text, uint64_t c
         break;
     case BUS_AUTH_ERROR:
         log_write(LOG_LEVEL_ERROR, "the bus refuses: %s", text);
+        if (!link->connected && link->options.owner.refused)
+            link->options.owner.refused(link->options.owner.arg);
         break;
     case BUS_SLOW:
         log_write(LOG_LEVEL_WARNING, "%" PRIu64 " messages from the bus were dropped", count);
@@ -363,8 +382,10 @@ static enum err_code subscribe(struct link *link, struct err *err)
     return code;
 }
 
-static enum err_code connect_bus(struct link *link, struct err *err)
+/* The bus that was there before, if any, is still there afterwards, and is *ret_before. */
+static enum err_code connect_bus(struct link *link, struct bus **ret_before, struct err *err)
 {
+    struct bus *before = link->bus;
     const struct config *config = link->options.config;
     char name[2 * TOKEN_MAX + 32], inbox[2 * TOKEN_MAX + 32];
     (void)snprintf(name, sizeof name, "captain-agent %s/%s", config->site, config->device);
@@ -384,9 +405,53 @@ static enum err_code connect_bus(struct link *link, struct err *err)
         .arg = link,
     };
     enum err_code code = bus_open(link->options.loop, &options, &link->bus, err);
-    if (code || (code = subscribe(link, err)))
+    if (code || (code = subscribe(link, err)) || (code = bus_start(link->bus, err))) {
+        if (link->bus != before)
+            bus_close(link->bus, 0);
+        link->bus = before;
         return code;
-    return bus_start(link->bus, err);
+    }
+    *ret_before = before;
+    return ERR_OK;
+}
+
+static bool is_quiet(const struct link *link)
+{
+    bool asked = link->asks > 0;
+    for (size_t i = 0; i < link->follows_len; i++)
+        asked |= link->follows[i].asked;
+    return !asked;
+}
+
+static void connect_anew(struct link *link)
+{
+    struct bus *before;
+    struct err err;
+    if (!is_quiet(link) && now_ms(link) < link->anew_ms)
+        return;
+    link->anew_ms = 0;
+    if (connect_bus(link, &before, &err) != ERR_OK) {
+        log_err("connecting with the new credential", &err); /* the old one serves to its end */
+        return;
+    }
+    bus_close(before, ANEW_FLUSH_MS);
+    set_connected(link, false);
+}
+
+enum err_code link_renew(struct link *link, struct bytes request, bus_reply_fn fn, void *arg,
+                         struct err *err)
+{
+    char subject[BUS_SUBJECT_MAX + 1];
+    const struct config *config = link->options.config;
+    if (!link->connected || link->closing)
+        return err_set(err, ERR_NO_CONTACT, "no connection to the bus");
+    (void)snprintf(subject, sizeof subject, "renew.%s.%s", config->site, config->device);
+    return bus_request(link->bus, subject, request, RENEW_TIMEOUT_MS, fn, arg, err);
+}
+
+void link_reconnect(struct link *link)
+{
+    link->anew_ms = link->connected ? now_ms(link) + ANEW_WAIT_MS : 0;
 }
 
 enum err_code link_open(const struct link_options *options, struct link **ret, struct err *err)
@@ -404,9 +469,11 @@ enum err_code link_open(const struct link_options *options, struct link **ret, s
                                          .rng = options->rng,
                                          .site = config->site,
                                          .device = config->device};
+    clock_random(&link->instance, sizeof link->instance);
+    struct bus *none;
     enum err_code code = link_outbox_init(&link->outbox, &outbox, err);
     if (code == ERR_OK)
-        code = connect_bus(link, err);
+        code = connect_bus(link, &none, err);
     if (code != ERR_OK) {
         link_close(link, 0);
         return code;

@@ -15,6 +15,7 @@
 #include "agent/config.h"
 #include "agent/io/agent_store.h"
 #include "common/base/rng.h"
+#include "common/bus.h"
 #include "common/loop.h"
 #include "proto/messages.h"
 
@@ -29,6 +30,7 @@ struct link_owner {
     void (*desired)(void *arg, size_t app,
                     struct bytes envelope); /* app: its place in the configuration */
     void (*bus)(void *arg, bool connected);
+    void (*refused)(void *arg); /* the server refused the credential; may be NULL */
     /* Fill the apps; all memory from the arena. */
     void (*health)(void *arg, struct arena *arena, struct health *ret);
     void (*telemetry)(void *arg, struct arena *arena, struct telemetry *ret);
@@ -56,6 +58,13 @@ MUST_USE enum err_code link_ask(struct link *link, const struct lease_request *r
                                 link_lease_fn fn, void *arg, struct err *err);
 /* Gives a lease back; lost on a broken bus, since every lease ends by itself. */
 void link_give_back(struct link *link, const struct lease_request *request);
+
+/* As bus_request, on renew.<site>.<device>. */
+MUST_USE enum err_code link_renew(struct link *link, struct bytes request, bus_reply_fn fn,
+                                  void *arg, struct err *err);
+/* There is a new credential: connects anew at a quiet moment, within half a minute. Without a
+ * connection there is nothing to do: each connect reads the credential. */
+void link_reconnect(struct link *link);
 
 /* What health says has changed: it is sent at the end of a turn. */
 void link_changed(struct link *link);

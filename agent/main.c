@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <getopt.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,58 +7,12 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/enroll.h"
+#include "agent/inspect.h"
+#include "agent/options.h"
+#include "common/no_dump.h"
 
-enum { CONFIG_ARENA_MAX_BYTES = 1 << 20 };
-
-static const char help[] =
-    "usage: captain-agent --config FILE\n"
-    "       captain-agent --deadman APPDIR\n"
-    "\n"
-    "Runs the releases that captain wants on this device.\n"
-    "\n"
-    "  --config FILE  the configuration (JSON)\n"
-    "  --deadman DIR  take the app back if its dead-man record is due\n"
-    "  --version      the version\n"
-    "  --help         this text\n"
-    "\n"
-    "Exit codes: 0 asked to end, 1 failed, 2 usage or configuration, 5 the folder is\n"
-    "in use (by whom is said), 10 to 22 the trust anchor is not accepted.\n";
-
-struct arguments {
-    const char *config, *deadman;
-    const char *text; /* to print instead of running */
-};
-
-static enum err_code read_arguments(int argc, char **argv, struct arguments *ret, struct err *err)
-{
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"deadman", required_argument, NULL, 'd'},
-        {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int key;
-    opterr = 0;
-    while ((key = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (key == 'c')
-            ret->config = optarg;
-        else if (key == 'd')
-            ret->deadman = optarg;
-        else if (key == 'v')
-            ret->text = CAPTAIN_VERSION "\n";
-        else if (key == 'h')
-            ret->text = help;
-        else
-            return err_set(err, ERR_USAGE, "option %s is not known or lacks its value",
-                           argv[optind - 1]);
-    }
-    if (optind < argc)
-        return err_set(err, ERR_USAGE, "\"%s\" is too much", argv[optind]);
-    if (!ret->config && !ret->deadman && !ret->text)
-        return err_set(err, ERR_USAGE, "--config FILE is missing");
-    return ERR_OK;
-}
+enum { CONFIG_ARENA_MAX_BYTES = 4 << 20 };
 
 /* The parent ends here, with the agent's code in *ret_exit. */
 static enum err_code run_supervised(const struct config *config, int *ret_exit, struct err *err)
@@ -81,19 +34,83 @@ static const char *default_fetch_user(void)
     return getpwnam("captain-fetch") ? "captain-fetch" : "nobody";
 }
 
-static enum err_code run(const char *path, int *ret_exit, struct err *err)
+static enum err_code say(const char *text, struct err *err)
+{
+    size_t len = strlen(text);
+    if (write(STDOUT_FILENO, text, len) == (ssize_t)len)
+        return ERR_OK;
+    return err_set(err, ERR_FAILED, "cannot write to standard output");
+}
+
+static void say_line(const char *line)
+{
+    char text[ERR_TEXT_MAX * 2];
+    struct err err;
+    int len = snprintf(text, sizeof text, "%.1000s\n", line);
+    if (len > 0 && say(text, &err) != ERR_OK)
+        log_err("error", &err);
+}
+
+static enum err_code run_agent(const struct options *options, struct arena *arena, int *ret_exit,
+                               struct err *err)
+{
+    struct config config;
+    if (config_load(options->config, arena, &config, err) != ERR_OK)
+        return ERR_USAGE;
+    log_open("captain-agent", config.log_level);
+    if (!config.fetch_user)
+        config.fetch_user = default_fetch_user();
+    return run_supervised(&config, ret_exit, err);
+}
+
+static enum err_code enroll(const struct options *options, struct arena *arena, struct err *err)
+{
+    struct config config;
+    struct enroll_options enroll = {.config_path = options->config,
+                                    .url = options->url,
+                                    .token = options->token,
+                                    .fingerprint = options->fingerprint,
+                                    .wait_ms = options->wait_ms,
+                                    .say = say_line};
+    if (config_read(options->config, arena, &config, err) != ERR_OK)
+        return ERR_USAGE;
+    log_open("captain-agent", config.log_level);
+    if (!config.fetch_user)
+        config.fetch_user = default_fetch_user();
+    return enroll_run(&enroll, &config, arena, err);
+}
+
+static enum err_code verify(const struct options *options, struct arena *arena, struct err *err)
+{
+    struct config config;
+    if (options->root)
+        return inspect_release(options->root, options->file, say_line, err);
+    if (config_load(options->config, arena, &config, err) != ERR_OK)
+        return ERR_USAGE;
+    return inspect_device(&config, say_line, err);
+}
+
+static enum err_code run(const struct options *options, int *ret_exit, struct err *err)
 {
     struct arena arena;
-    struct config config;
+    enum err_code code = ERR_OK;
     arena_init(&arena, CONFIG_ARENA_MAX_BYTES);
-    enum err_code code = config_load(path, &arena, &config, err);
-    if (code != ERR_OK) {
-        code = ERR_USAGE;
-    } else {
-        log_open("captain-agent", config.log_level);
-        if (!config.fetch_user)
-            config.fetch_user = default_fetch_user();
-        code = run_supervised(&config, ret_exit, err);
+    switch (options->command) {
+    case OPTIONS_RUN:
+        code = run_agent(options, &arena, ret_exit, err);
+        break;
+    case OPTIONS_ENROLL:
+        code = enroll(options, &arena, err);
+        break;
+    case OPTIONS_VERIFY:
+        code = verify(options, &arena, err);
+        break;
+    case OPTIONS_DEADMAN:
+        code = supervisor_deadman(options->deadman, err);
+        break;
+    case OPTIONS_TEXT:
+        code = say(options->text, err);
+        break;
     }
     arena_fini(&arena);
     return code;
@@ -102,31 +119,21 @@ static enum err_code run(const char *path, int *ret_exit, struct err *err)
 /* OPERATORS.md, "Exit codes", and SECURITY.md for 10 to 22. */
 static int exit_code(enum err_code code)
 {
-    return code <= ERR_UNHEALTHY ? (int)code : 1;
-}
-
-static int say(const char *text)
-{
-    size_t len = strlen(text);
-    return write(STDOUT_FILENO, text, len) == (ssize_t)len ? 0 : 1;
+    bool told = code <= ERR_UNHEALTHY || code == ERR_TIMEOUT || code == ERR_INTERRUPTED;
+    return told ? (int)code : 1;
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct options options;
     struct err err = {.code = ERR_OK};
     int exit_of_agent = -1;
+    no_dump();
     (void)signal(SIGPIPE, SIG_IGN);
     log_open("captain-agent", LOG_LEVEL_INFO);
-    enum err_code code = read_arguments(argc, argv, &arguments, &err);
-    if (code != ERR_OK)
-        (void)err_hint(&err, "captain-agent --help");
-    else if (arguments.text)
-        return say(arguments.text);
-    else if (arguments.deadman)
-        code = supervisor_deadman(arguments.deadman, &err);
-    else
-        code = run(arguments.config, &exit_of_agent, &err);
+    enum err_code code = options_read(argc, argv, &options, &err);
+    if (code == ERR_OK)
+        code = run(&options, &exit_of_agent, &err);
     if (code != ERR_OK)
         log_err("error", &err);
     return exit_of_agent >= 0 ? exit_of_agent : exit_code(code);
