@@ -46,6 +46,9 @@ union api_in {
     struct freeze_request freeze;
     struct site_change site;
     struct device_change device_change;
+    struct flag_change flag_change;
+    struct secret_put secret_put;
+    struct secret_query secret_query;
     struct root_publish root_publish;
     struct root_query root_query;
 };
@@ -73,6 +76,11 @@ union api_out {
     struct site_list site_list;
     struct why why;
     struct drift_list drift_list;
+    struct flag_info flag_info;
+    struct flag_list flag_list;
+    struct vault_key vault_key;
+    struct secret_info secret_info;
+    struct secret_list secret_list;
     struct root_info root_info;
 };
 
@@ -178,6 +186,22 @@ enum err_code api_freeze_get(struct api_request *request, union api_out *ret, st
 enum err_code api_site_prepare(struct api_request *request, struct arena *arena,
                                struct decision *ret, struct err *err);
 enum err_code api_site_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* api_flag.c */
+enum err_code api_flag_set_prepare(struct api_request *request, struct arena *arena,
+                                   struct decision *ret, struct err *err);
+enum err_code api_flag_unset_prepare(struct api_request *request, struct arena *arena,
+                                     struct decision *ret, struct err *err);
+enum err_code api_flag_was_set(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_flag_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* api_secret.c */
+enum err_code api_secret_key(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_secret_set_prepare(struct api_request *request, struct arena *arena,
+                                     struct decision *ret, struct err *err);
+enum err_code api_secret_rm_prepare(struct api_request *request, struct arena *arena,
+                                    struct decision *ret, struct err *err);
+enum err_code api_secret_was_set(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_secret_removed(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_secret_ls(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
 enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */

@@ -71,6 +71,7 @@ static void on_committed(void *arg, const struct log_entry *entry)
     else
         desired_send(captain->desired);
     rollouts_committed(captain->rollouts, entry);
+    secrets_committed(captain->secrets, entry);
     roots_committed(captain->roots, entry);
     char seq[24];
     (void)snprintf(seq, sizeof seq, "%" PRIu64, entry->seq);
@@ -134,6 +135,7 @@ static void on_ready(void *arg)
     desired_devices_connected(captain->desired_devices);
     roots_connected(captain->roots);
     rollouts_connected(captain->rollouts);
+    secrets_connected(captain->secrets);
     ingest_connected(captain->ingest);
     if (known)
         tell_ready(serve);
@@ -314,6 +316,7 @@ static void hear_health(void *arg, uint32_t device, const struct health *health)
 {
     struct captain *captain = arg;
     rollouts_health(captain->rollouts, device, health);
+    secrets_health(captain->secrets, device, health);
 }
 
 static void hear_telemetry(void *arg, uint32_t device, const struct telemetry *telemetry)
@@ -368,12 +371,26 @@ static enum err_code open_rollouts(struct captain *captain, struct err *err)
     return ERR_OK;
 }
 
+static enum err_code open_secrets(struct captain *captain, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    if (captain->options.master_key)
+        code =
+            vault_open(captain->options.master_key, captain->options.folder, &captain->vault, err);
+    const struct secrets_parts parts = {captain->loop,  captain->db,
+                                        captain->fleet, captain->desired_devices,
+                                        captain->vault, captain->options.folder};
+    return code ? code : secrets_open(&parts, &captain->secrets, err);
+}
+
 static enum err_code open_edges(struct serve *serve, struct err *err)
 {
     struct captain *captain = &serve->captain;
     captain->fleet = fleet_new(captain->options.devices_max, captain->options.online_ms);
     enum err_code code = ingest_open(captain->loop, captain->bus, captain->db, captain->fleet,
                                      captain->options.flush_ms, &captain->ingest, err);
+    if (code == ERR_OK)
+        code = open_secrets(captain, err);
     if (code == ERR_OK)
         code = open_rollouts(captain, err);
     if (code == ERR_OK)
@@ -422,6 +439,8 @@ static void close_all(struct serve *serve)
     ingest_close(captain->ingest);
     metrics_close(captain->metrics);
     rollouts_close(captain->rollouts);
+    secrets_close(captain->secrets);
+    vault_close(captain->vault);
     desired_devices_close(captain->desired_devices);
     desired_close(captain->desired);
     roots_close(captain->roots);

@@ -12,9 +12,11 @@
 #include "captain/ingest.h"
 #include "captain/io/artifact.h"
 #include "captain/io/http.h"
+#include "captain/io/vault.h"
 #include "captain/keys.h"
 #include "captain/metrics.h"
 #include "captain/rollouts.h"
+#include "captain/secrets.h"
 #include "captain/roots.h"
 
 struct captain_options {
@@ -27,7 +29,9 @@ struct captain_options {
     const char *tenant;     /* NULL: "default" */
     const char
         *fetch_helper; /* path of captain-fetch, for metrics from outside; NULL: there are none */
-    int64_t online_ms; /* a device unheard of for so long is offline; 0: 90 s */
+    /* "file:PATH" (relative to folder), "credential:NAME", "env:NAME"; NULL: captain keeps no secrets */
+    const char *master_key;
+    int64_t online_ms;    /* a device unheard of for so long is offline; 0: 90 s */
     uint32_t devices_max; /* 0: 1,000,000 */
     int64_t flush_ms;     /* 0: 1,000 */
 };
@@ -51,6 +55,8 @@ struct captain {
     struct desired_devices *desired_devices;
     struct ingest *ingest;
     struct rollouts *rollouts;
+    struct vault *vault; /* NULL: no master key */
+    struct secrets *secrets;
     struct metrics *metrics;
     struct api *api;
     bool ready; /* it leads the log, and the tables hold all of it */

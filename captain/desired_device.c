@@ -8,6 +8,7 @@
 #include "captain/desired_private.h"
 #include "captain/io/store/release.h"
 #include "captain/io/store/rollout.h"
+#include "captain/io/store/secret.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -81,6 +82,28 @@ static enum err_code read_set(const struct desired_signer *signer,
     return read_pins(signer, &set, arena, ret, err);
 }
 
+/* As the tables have them: the same boxes again, so that a device sees at once that nothing is new. */
+static enum err_code read_secrets(const struct desired_signer *signer, const char *device,
+                                  struct arena *arena, struct device_desired *ret, struct err *err)
+{
+    struct store_secret_device *rows = NULL;
+    size_t len = 0;
+    enum err_code code = store_secret_device_list(signer->db, device, arena, &rows, &len, err);
+    if (code != ERR_OK)
+        return code;
+    struct sealed_secret *secrets = arena_alloc(arena, (len + 1) * sizeof *secrets);
+    if (!secrets)
+        return err_set(err, ERR_SIZE, "the secrets of a device take too much memory");
+    for (size_t i = 0; i < len; i++)
+        if (rows[i].sealed.len > 0)
+            secrets[ret->secrets_len++] = (struct sealed_secret){.app = rows[i].app,
+                                                                 .name = rows[i].name,
+                                                                 .version = rows[i].version,
+                                                                 .sealed = rows[i].sealed};
+    ret->secrets = secrets;
+    return ERR_OK;
+}
+
 static enum err_code issue(const struct desired_signer *signer, const char *device,
                            struct arena *arena, struct err *err)
 {
@@ -101,10 +124,14 @@ static enum err_code issue(const struct desired_signer *signer, const char *devi
                                       .decision = row.decision};
     code = read_set(signer, &row, arena, &document, err);
     if (code == ERR_OK)
+        code = read_secrets(signer, device, arena, &document, err);
+    if (code == ERR_OK)
         code = desired_seal(signer, &codec_device_desired, &document, arena, &envelope, err);
     if (code == ERR_OK)
         code =
             store_device_set_issued(signer->db, device, document.generation, now_ms, envelope, err);
+    if (code == ERR_OK)
+        code = store_secret_device_issued(signer->db, device, document.generation, err);
     return code;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Documents of single devices (labels, pins): signed, published into DESIRED on
+ * Documents of single devices (labels, pins, secrets): signed, published into DESIRED on
  * desired.device.<site>.<device>, as those of channels are. They are few: at each connect all are sent again,
  * and a device ignores a generation that it has.
  */

@@ -70,11 +70,17 @@ CODEC_TYPE(secret_query, secret_query, 8192);
 
 #define S struct secret_info
 static const struct codec_row secret_info_rows[] = {
-    TEXT(app, TOKEN_MAX, TOKEN),    TEXT(name, 128, TOKEN),
-    TEXT(scope, 160, GRAPH),        U64(version, 0, COUNTER_MAX),
-    I64(set_ms, 0, INT64_MAX),      TEXT(set_by, ACTOR_MAX, LINE),
-    U64(decision, 0, COUNTER_MAX),  U64(devices, 0, COUNTER_MAX),
-    U64(confirmed, 0, COUNTER_MAX), TEXTS(waiting, 0, 20, NAME_MAX_BYTES, GRAPH),
+    TEXT(app, TOKEN_MAX, TOKEN),
+    TEXT(name, 128, TOKEN),
+    TEXT(scope, 160, GRAPH),
+    U64(version, 0, COUNTER_MAX),
+    I64(set_ms, 0, INT64_MAX),
+    TEXT(set_by, ACTOR_MAX, LINE),
+    U64(decision, 0, COUNTER_MAX),
+    U64(devices, 0, COUNTER_MAX),
+    U64(confirmed, 0, COUNTER_MAX),
+    TEXTS(waiting, 0, 20, NAME_MAX_BYTES, GRAPH),
+    BOOL(settling),
 };
 #undef S
 CODEC_TYPE(secret_info, secret_info, 16384);

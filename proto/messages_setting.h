@@ -69,6 +69,7 @@ struct secret_info {
     uint64_t confirmed;
     const char *const *waiting;
     size_t waiting_len;
+    bool settling;
 };
 struct secret_list {
     struct codec_head head;

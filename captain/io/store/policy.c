@@ -73,6 +73,12 @@ enum err_code store_device_set_put(struct db *db, const char *device, struct byt
     return db_run(db, db_stmt(db, SQL_DEVICE_SET_PUT, "sbi", device, set, (int64_t)decision), err);
 }
 
+enum err_code store_device_set_ensure(struct db *db, const char *device, struct bytes set,
+                                      struct err *err)
+{
+    return db_run(db, db_stmt(db, SQL_DEVICE_SET_ENSURE, "sb", device, set), err);
+}
+
 static void read_set(struct store_row *row, struct store_device_set *ret)
 {
     ret->device = store_row_text(row, 0);

@@ -81,6 +81,9 @@ MUST_USE enum err_code store_device_set_put(struct db *db, const char *device, s
                                             uint64_t decision, struct err *err);
 MUST_USE enum err_code store_device_set_get(struct db *db, const char *device, struct arena *arena,
                                             struct bytes *ret, struct err *err);
+/* The row of a device of which nothing was said yet; one that is there stays as it is. */
+MUST_USE enum err_code store_device_set_ensure(struct db *db, const char *device, struct bytes set,
+                                               struct err *err);
 /* And the signed document that tells the device so; as channels have one. */
 struct store_device_set {
     const char *device;

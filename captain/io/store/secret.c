@@ -190,6 +190,12 @@ enum err_code store_secret_device_confirm(struct db *db, const char *device, uin
                   err);
 }
 
+enum err_code store_secret_device_waits(struct db *db, const char *device, uint64_t *ret,
+                                        struct err *err)
+{
+    return read_number(db, db_stmt(db, SQL_SECRET_DEVICE_WAITS, "s", device), ret, err);
+}
+
 enum err_code store_secret_counts(struct db *db, const struct store_secret *s,
                                   uint64_t *ret_devices, uint64_t *ret_confirmed, struct err *err)
 {

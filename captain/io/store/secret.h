@@ -67,6 +67,10 @@ MUST_USE enum err_code store_secret_device_issued(struct db *db, const char *dev
 MUST_USE enum err_code store_secret_device_confirm(struct db *db, const char *device,
                                                    uint64_t generation, struct err *err);
 
+/* The oldest document that brought something the device has not confirmed; 0: none. */
+MUST_USE enum err_code store_secret_device_waits(struct db *db, const char *device, uint64_t *ret,
+                                                 struct err *err);
+
 /* How far a secret is: the devices that should have it, and those that have confirmed this version. */
 MUST_USE enum err_code store_secret_counts(struct db *db, const struct store_secret *secret,
                                            uint64_t *ret_devices, uint64_t *ret_confirmed,

@@ -19,6 +19,9 @@ FROM channel_policy ORDER BY app, channel
 INSERT INTO device_set (device, body, decision) VALUES (?1, ?2, ?3)
 ON CONFLICT (device) DO UPDATE SET body = excluded.body, decision = excluded.decision
 
+-- name: device_set_ensure
+INSERT OR IGNORE INTO device_set (device, body, decision) VALUES (?1, ?2, 0)
+
 -- name: device_set_get
 SELECT device, body, decision, generation, issued_ms, desired, unsent FROM device_set WHERE device = ?1
 

@@ -53,6 +53,10 @@ WHERE device = ?1 AND generation = 0 AND version > 0 AND length(sealed) > 0
 UPDATE secret_device SET confirmed = 1
 WHERE device = ?1 AND confirmed = 0 AND generation BETWEEN 1 AND ?2
 
+-- name: secret_device_waits
+SELECT coalesce(min(generation), 0) FROM secret_device
+WHERE device = ?1 AND confirmed = 0 AND generation > 0
+
 -- name: secret_devices
 SELECT count(*) FROM secret_device WHERE app = ?1 AND name = ?2 AND scope = ?3
 
