@@ -42,7 +42,7 @@ enum { REPLY_REFUSED = 1, REPLY_PENDING, REPLY_GRANTED };
 
 /* Answering. */
 
-static void send(struct asking *asking, const struct enrol_reply *reply)
+static void answer_with(struct asking *asking, const struct enrol_reply *reply)
 {
     struct bytes data;
     struct err err = {0};
@@ -62,16 +62,17 @@ static uint32_t retry_ms(void)
 
 static void send_refusal(struct asking *asking, enum err_code code, const char *reason)
 {
-    send(asking,
-         &(struct enrol_reply){.state = REPLY_REFUSED, .code = (uint32_t)code, .reason = reason});
+    answer_with(asking, &(struct enrol_reply){
+                            .state = REPLY_REFUSED, .code = (uint32_t)code, .reason = reason});
 }
 
 /* Not its fault. */
 static void send_later(struct asking *asking, const char *reason)
 {
-    send(asking,
-         &(struct enrol_reply){
-             .state = REPLY_REFUSED, .code = ERR_FULL, .reason = reason, .retry_ms = retry_ms()});
+    answer_with(asking, &(struct enrol_reply){.state = REPLY_REFUSED,
+                                              .code = ERR_FULL,
+                                              .reason = reason,
+                                              .retry_ms = retry_ms()});
 }
 
 static enum err_code grant(struct asking *asking, struct bytes *ret, struct err *err)
@@ -103,7 +104,7 @@ static void send_grant(struct asking *asking)
     struct err err = {0};
     const enum err_code code = grant(asking, &reply.sealed, &err);
     if (code == ERR_OK) {
-        send(asking, &reply);
+        answer_with(asking, &reply);
         return;
     }
     (void)err_wrap(&err, "a credential for %s", asking->device);
@@ -160,9 +161,9 @@ static enum err_code look_up_device(struct asking *asking, struct admit_facts *f
     if (err->code == ERR_OK && !facts->known &&
         seen(store_identity_by_key(db, request->device_key.ptr, &asking->arena, &row, err), err))
         facts->key_owner = row.device;
-    if (err->code == ERR_OK)
-        (void)store_revoked_key_has(db, request->device_key.ptr, &facts->key_revoked, err);
-    return err->code;
+    if (err->code != ERR_OK)
+        return err->code;
+    return store_revoked_key_has(db, request->device_key.ptr, &facts->key_revoked, err);
 }
 
 static enum err_code judge(struct asking *asking, struct store_token *ret_token,
@@ -198,9 +199,10 @@ static void answer(struct asking *asking, const struct admit_verdict *verdict)
     else if (verdict->what == ADMIT_GRANTED)
         send_grant(asking);
     else
-        send(asking, &(struct enrol_reply){.state = REPLY_PENDING,
-                                           .reason = "an operator has to approve this device",
-                                           .retry_ms = retry_ms()});
+        answer_with(asking,
+                    &(struct enrol_reply){.state = REPLY_PENDING,
+                                          .reason = "an operator has to approve this device",
+                                          .retry_ms = retry_ms()});
 }
 
 static void fail(struct asking *asking, const struct err *err)
