@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/agent.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ struct agent {
     struct link *link;
     struct renewal *renewal; /* NULL: none */
     struct app_events events;
+    uint64_t root_rejected; /* hash of the root rejected last, told once */
     struct telemetry_reader telemetry;
     struct loop_timer watchdog, again, beat;
     int64_t beat_ms;                        /* the last */
@@ -176,6 +178,42 @@ static void on_desired(void *arg, size_t app, struct bytes envelope)
         on_device(agent, envelope);
     else if (!agent->ending)
         app_desired(agent->apps[app], envelope);
+}
+
+static void reject_root(struct agent *agent, struct bytes envelope, struct err *err)
+{
+    struct event event = {.kind = EVENT_KIND_DESIRED_REJECTED, .code = (uint32_t)err->code};
+    uint64_t hash = rng_hash((uint64_t)err->code, envelope.ptr, envelope.len);
+    if (hash == agent->root_rejected)
+        return; /* it comes again with every refresh */
+    agent->root_rejected = hash;
+    (void)err_wrap(err, "root document");
+    event.text = err->text;
+    log_err("a new root is rejected", err);
+    app_events_add(&agent->events, &event);
+}
+
+static bool on_root(void *arg, struct bytes envelope)
+{
+    struct agent *agent = arg;
+    struct err err;
+    if (agent->ending)
+        return false;
+    if (trust_take_root(agent->trust, envelope, &err) != ERR_OK) {
+        reject_root(agent, envelope, &err);
+        return false;
+    }
+    log_write(LOG_LEVEL_INFO, "root version %" PRIu64 " is in force",
+              trust_root_version(agent->trust));
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        app_root_changed(agent->apps[i]);
+    return true;
+}
+
+static uint64_t root_version(void *arg)
+{
+    const struct agent *agent = arg;
+    return trust_root_version(agent->trust);
 }
 
 static void on_bus(void *arg, bool connected)
@@ -335,6 +373,7 @@ static enum err_code open_apps(struct agent *agent, struct err *err)
 static enum err_code open_link(struct agent *agent, struct err *err)
 {
     struct link_options options = {
+        .root = {on_root, root_version, agent},
         .loop = agent->loop,
         .store = agent->store,
         .config = agent->config,

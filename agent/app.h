@@ -47,6 +47,8 @@ void app_close(struct app *app);
 void app_desired(struct app *app, struct bytes envelope);
 /* What the device is told has changed: labels, pins. */
 void app_device_changed(struct app *app);
+/* A new root is in force: what it refused before anything ran may be tried again. */
+void app_root_changed(struct app *app);
 void app_bus(struct app *app, bool connected);
 
 /* Steps the lifecycle while there is news. */

@@ -65,6 +65,12 @@ void app_device_changed(struct app *app)
     app->options.on_change(app->options.arg);
 }
 
+void app_root_changed(struct app *app)
+{
+    lifecycle_trust_changed(&app->row.lifecycle);
+    app->row_dirty = app->news = true;
+}
+
 static enum err_code check(struct app *app, struct bytes envelope, struct err *err)
 {
     const struct app_options *o = &app->options;

@@ -47,6 +47,7 @@ struct link {
     bool changed;
     int64_t health_sent_ms, health_due_ms, telemetry_due_ms;
     struct link_outbox outbox;
+    struct link_root root;
     struct follow follows[FOLLOWS_MAX];
     size_t follows_len;
     struct loop_timer timer;
@@ -271,6 +272,8 @@ static void arm(struct link *link)
     int64_t due_ms = health_due_ms(link);
     if (link->telemetry_due_ms < due_ms)
         due_ms = link->telemetry_due_ms;
+    if (link_root_due_ms(&link->root) < due_ms)
+        due_ms = link_root_due_ms(&link->root);
     if (link_outbox_due_ms(&link->outbox) < due_ms)
         due_ms = link_outbox_due_ms(&link->outbox);
     if (link->anew_ms > 0 && link->anew_ms < due_ms)
@@ -294,6 +297,7 @@ void link_turn(struct link *link)
         if (!follow->asked && follow->due_ms <= now_ms(link))
             get_desired(follow);
     }
+    link_root_turn(&link->root);
     link_outbox_send(&link->outbox, link->bus, now_ms(link));
     if (health_due_ms(link) <= now_ms(link))
         send_health(link);
@@ -305,6 +309,16 @@ void link_turn(struct link *link)
 void link_changed(struct link *link)
 {
     link->changed = true;
+}
+
+/* ---- the root chain ---- */
+
+/* What was refused under the old root may be good under the new one. */
+static void on_new_root(void *arg)
+{
+    struct link *link = arg;
+    for (size_t i = 0; i < link->follows_len; i++)
+        link->follows[i].due_ms = now_ms(link);
 }
 
 /* ---- the bus ---- */
@@ -331,6 +345,7 @@ static void set_connected(struct link *link, bool connected)
         loop_timer_stop(&link->timer); /* nothing is due before the bus is back */
     } else {
         link_outbox_restart(&link->outbox);
+        link_root_connected(&link->root);
         link->changed = true;
         link->health_due_ms = now_ms(link);
         for (size_t i = 0; i < link->follows_len; i++)
@@ -372,6 +387,8 @@ static enum err_code subscribe(struct link *link, struct err *err)
     char subject[BUS_SUBJECT_MAX + 1];
     (void)snprintf(subject, sizeof subject, "ack.%s.%s", config->site, config->device);
     enum err_code code = bus_subscribe(link->bus, subject, on_ack, link, err);
+    if (code == ERR_OK)
+        code = link_root_subscribe(&link->root, link->bus, err);
     link->follows_len = config->apps_len + 1;
     for (size_t i = 0; code == ERR_OK && i < link->follows_len; i++) {
         link->follows[i] =
@@ -465,6 +482,9 @@ enum err_code link_open(const struct link_options *options, struct link **ret, s
                    config->device);
     (void)snprintf(link->telemetry_subject, sizeof link->telemetry_subject, "telemetry.%s.%s",
                    config->site, config->device);
+    struct link_root_options root = {options->loop, options->rng, config->refresh_ms,
+                                     options->root, on_new_root,  link};
+    link_root_init(&link->root, &root);
     struct link_outbox_options outbox = {.store = options->store,
                                          .rng = options->rng,
                                          .site = config->site,
@@ -486,7 +506,7 @@ void link_close(struct link *link, int64_t flush_ms)
 {
     if (!link)
         return;
-    link->closing = true;
+    link->closing = link->root.closing = true;
     loop_timer_stop(&link->timer);
     bus_close(link->bus, flush_ms);
     mem_free(link);

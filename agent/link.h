@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The bus side of the agent: desired states in, health, telemetry and events out.
+ *   - the root chain (link_root.h);
  *   - desired: the republished subject dn.channel.<app>.<channel>, and a direct get of the last
  * message on each connect and on a slow jittered timer;
  *   - health: at its interval with jitter, and at once on change (coalesced per turn, at most two a
@@ -14,6 +15,7 @@
 
 #include "agent/config.h"
 #include "agent/io/agent_store.h"
+#include "agent/link_root.h"
 #include "common/base/rng.h"
 #include "common/bus.h"
 #include "common/loop.h"
@@ -43,6 +45,7 @@ struct link_options {
     const struct config *config; /* borrowed */
     struct rng *rng;
     struct link_owner owner;
+    struct link_root_owner root;
 };
 
 /* Subscribes and starts to connect. */

@@ -525,14 +525,19 @@ void lifecycle_step(struct lifecycle *state, const struct lifecycle_desired *des
     steps[state->state](&s);
 }
 
+void lifecycle_trust_changed(struct lifecycle *state)
+{
+    if (state->state != LIFECYCLE_REFUSED || state->refused_code == ERR_UNHEALTHY)
+        return;
+    state->refused = (struct lifecycle_release){0};
+    state->refused_decision = 0;
+}
+
 void lifecycle_restarted(struct lifecycle *state, bool rebooted, int64_t now_ms)
 {
     bool in_window = state->state == LIFECYCLE_STARTING || state->state == LIFECYCLE_CONFIRMING;
     state->since_ms = now_ms;
     if (in_window && rebooted)
         state->failures++;
-    if (state->state == LIFECYCLE_REFUSED && state->refused_code != ERR_UNHEALTHY) {
-        state->refused = (struct lifecycle_release){0};
-        state->refused_decision = 0;
-    }
+    lifecycle_trust_changed(state);
 }

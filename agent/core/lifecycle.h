@@ -199,6 +199,9 @@ void lifecycle_step(struct lifecycle *state, const struct lifecycle_desired *des
  * down, not only the agent. */
 void lifecycle_restarted(struct lifecycle *state, bool rebooted, int64_t now_ms);
 
+/* A new trust anchor: likewise for what was refused before anything ran. */
+void lifecycle_trust_changed(struct lifecycle *state);
+
 const char *lifecycle_state_name(enum lifecycle_state state);
 /* The table: true when `to` may follow `from`. */
 bool lifecycle_may_move(enum lifecycle_state from, enum lifecycle_state to);
