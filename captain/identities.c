@@ -106,6 +106,24 @@ static enum err_code mint_claims(const struct making *making, struct identities 
                                     making->arena, &ret->system_jwt, err);
 }
 
+/* The public credential; it must stay the same, since devices know it by the hash of what holds it. */
+static enum err_code make_enroll(const struct making *making, const struct account *account,
+                                 struct err *err)
+{
+    char path[PATH_MAX];
+    struct sign_key user;
+    const char *jwt = NULL;
+    sign_key_new(&user);
+    enum err_code code =
+        account_mint_enroll(account, user.public_key, making->now_s, making->arena, &jwt, err);
+    if (code == ERR_OK)
+        code = join(making, "enroll.creds", path, err);
+    if (code == ERR_OK)
+        code = nkey_write_creds(path, jwt, &user, err);
+    sign_key_wipe(&user);
+    return code;
+}
+
 enum err_code identities_create(const char *folder, account_subjects_fn subjects,
                                 struct arena *arena, struct identities *ret, struct err *err)
 {
@@ -126,6 +144,8 @@ enum err_code identities_create(const char *folder, account_subjects_fn subjects
         code = account_open(&options, &account, err);
     if (code == ERR_OK)
         code = account_claims(account, making.now_s, arena, &ret->fleet_jwt, err);
+    if (code == ERR_OK)
+        code = make_enroll(&making, account, err);
     account_close(account);
     nkey_public_text(NKEY_ACCOUNT, making.system.public_key, ret->system);
     nkey_public_text(NKEY_ACCOUNT, making.fleet.public_key, ret->fleet);

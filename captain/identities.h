@@ -15,7 +15,7 @@ struct identities {
 
 /* Writes into FOLDER (which must be new): keys/operator.nk, keys/system.nk, keys/fleet.nk,
  * keys/scope-captain.nk (these four are needed only to make new ones: they may go offline),
- * keys/operator-signing.nk, keys/scope-<role>.nk, captain.creds and system.creds. */
+ * keys/operator-signing.nk, keys/scope-<role>.nk, captain.creds, system.creds and enroll.creds. */
 MUST_USE enum err_code identities_create(const char *folder, account_subjects_fn subjects,
                                          struct arena *arena, struct identities *ret,
                                          struct err *err);
