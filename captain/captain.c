@@ -11,6 +11,7 @@
 
 #include "captain/api.h"
 #include "captain/captain_issue.h"
+#include "captain/captain_trust.h"
 #include "captain/io/store/store.h"
 #include "captain/projection.h"
 #include "common/base/mem.h"
@@ -66,12 +67,13 @@ static enum err_code on_apply(void *arg, const struct log_entry *entry, struct e
 static void on_committed(void *arg, const struct log_entry *entry)
 {
     struct captain *captain = arg;
-    if (str_equal(entry->kind, "device.set"))
+    if (strncmp(entry->kind, "device.", 7) == 0)
         desired_devices_send(captain->desired_devices);
     else
         desired_send(captain->desired);
     rollouts_committed(captain->rollouts, entry);
     secrets_committed(captain->secrets, entry);
+    captain_trust_committed(captain, entry);
     roots_committed(captain->roots, entry);
     char seq[24];
     (void)snprintf(seq, sizeof seq, "%" PRIu64, entry->seq);
@@ -317,6 +319,7 @@ static void hear_health(void *arg, uint32_t device, const struct health *health)
     struct captain *captain = arg;
     rollouts_health(captain->rollouts, device, health);
     secrets_health(captain->secrets, device, health);
+    captain_trust_heard(captain, device, health);
 }
 
 static void hear_telemetry(void *arg, uint32_t device, const struct telemetry *telemetry)
@@ -392,6 +395,8 @@ static enum err_code open_edges(struct serve *serve, struct err *err)
     if (code == ERR_OK)
         code = open_secrets(captain, err);
     if (code == ERR_OK)
+        code = captain_trust_open(captain, err);
+    if (code == ERR_OK)
         code = open_rollouts(captain, err);
     if (code == ERR_OK)
         code = api_open(captain, &captain->api, err);
@@ -436,6 +441,7 @@ static void close_all(struct serve *serve)
         log_err("what devices reported last is not written; they send it again", &err);
     bus_close(captain->bus, CLOSE_FLUSH_MS);
     api_close(captain->api);
+    captain_trust_close(captain);
     ingest_close(captain->ingest);
     metrics_close(captain->metrics);
     rollouts_close(captain->rollouts);

@@ -9,6 +9,7 @@
 #include "captain/decision.h"
 #include "captain/desired.h"
 #include "captain/desired_device.h"
+#include "captain/enrol.h"
 #include "captain/ingest.h"
 #include "captain/io/artifact.h"
 #include "captain/io/http.h"
@@ -17,6 +18,7 @@
 #include "captain/metrics.h"
 #include "captain/rollouts.h"
 #include "captain/secrets.h"
+#include "captain/trust_bundle.h"
 #include "captain/roots.h"
 
 struct captain_options {
@@ -57,6 +59,11 @@ struct captain {
     struct rollouts *rollouts;
     struct vault *vault; /* NULL: no master key */
     struct secrets *secrets;
+    struct account *account; /* NULL: there are no roles (no captain.json) */
+    struct incidents *incidents;
+    struct enrol *enrol; /* NULL without roles */
+    const char *nats_urls[TRUST_BUNDLE_URLS_MAX];
+    char nats_urls_text[2048];
     struct metrics *metrics;
     struct api *api;
     bool ready; /* it leads the log, and the tables hold all of it */

@@ -88,15 +88,27 @@ static enum err_code issue_device(struct captain *captain, const struct log_entr
     return code ? code : desired_devices_issue(captain->desired_devices, set.device, err);
 }
 
+/* device.enrolled, device.approved: labels of its token, or what was said of it before. */
+static enum err_code issue_identity(struct captain *captain, const struct log_entry *entry,
+                                    struct arena *arena, struct err *err)
+{
+    struct bytes said = {0};
+    enum err_code code = store_device_set_get(captain->db, entry->subject, arena, &said, err);
+    if (code != ERR_OK || said.len == 0)
+        return code;
+    return desired_devices_issue(captain->desired_devices, entry->subject, err);
+}
+
 /* Kinds of decisions that change what devices are told. */
 static const struct {
     const char *kind;
     enum err_code (*issue)(struct captain *captain, const struct log_entry *entry,
                            struct arena *arena, struct err *err);
 } ISSUES[] = {
-    {"channel.set", issue_set},     {"rollout.published", issue_published},
-    {"rollout.moved", issue_moved}, {"device.set", issue_device},
-    {"flag.set", issue_flag_set},   {"flag.unset", issue_flag_unset},
+    {"channel.set", issue_set},          {"rollout.published", issue_published},
+    {"rollout.moved", issue_moved},      {"device.set", issue_device},
+    {"flag.set", issue_flag_set},        {"flag.unset", issue_flag_unset},
+    {"device.enrolled", issue_identity}, {"device.approved", issue_identity},
 };
 
 enum err_code captain_issue(struct captain *captain, const struct log_entry *entry, struct err *err)

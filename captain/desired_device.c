@@ -9,6 +9,7 @@
 #include "captain/io/store/release.h"
 #include "captain/io/store/rollout.h"
 #include "captain/io/store/secret.h"
+#include "captain/io/store/trust.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -135,11 +136,25 @@ static enum err_code issue(const struct desired_signer *signer, const char *devi
     return code;
 }
 
+/* Who was put out, or is not let in yet, is told nothing. */
+static enum err_code is_told(struct db *db, const char *device, struct arena *arena, bool *ret,
+                             struct err *err)
+{
+    struct store_identity identity;
+    struct err absent = {0};
+    const enum err_code code = store_identity_get(db, device, arena, &identity, &absent);
+    *ret = code == ERR_NOT_FOUND || (code == ERR_OK && str_equal(identity.state, "approved"));
+    return code == ERR_OK || code == ERR_NOT_FOUND ? ERR_OK : err_set(err, code, "%s", absent.text);
+}
+
 enum err_code desired_devices_issue(struct desired_devices *d, const char *device, struct err *err)
 {
+    bool told = false;
     struct arena arena DEFER(arena_fini) = {0};
     arena_init(&arena, ISSUE_ARENA_BYTES);
-    enum err_code code = issue(&d->signer, device, &arena, err);
+    enum err_code code = is_told(d->signer.db, device, &arena, &told, err);
+    if (code == ERR_OK && told)
+        code = issue(&d->signer, device, &arena, err);
     return code == ERR_OK ? ERR_OK : err_wrap(err, "issuing device %s", device);
 }
 

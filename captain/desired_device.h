@@ -15,7 +15,8 @@ MUST_USE enum err_code desired_devices_open(struct loop *loop, struct bus *bus, 
                                             const struct desired_options *options,
                                             struct desired_devices **ret, struct err *err);
 void desired_devices_close(struct desired_devices *devices);
-/* Inside the open transaction, after device.set: writes the device's next signed document. */
+/* Inside the open transaction, after device.set: writes the device's next signed document; nothing for
+ * one that is enrolled and not approved (any more). */
 MUST_USE enum err_code desired_devices_issue(struct desired_devices *devices, const char *device,
                                              struct err *err);
 /* After the commit. */

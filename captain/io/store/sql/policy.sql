@@ -43,7 +43,9 @@ UPDATE device_set SET unsent = 1 WHERE desired IS NOT NULL
 
 -- name: device_set_list_stale
 SELECT device, body, decision, generation, issued_ms, desired, unsent
-FROM device_set WHERE issued_ms < ?1 ORDER BY device LIMIT 512
+FROM device_set d WHERE issued_ms < ?1
+    AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.device = d.device AND i.state <> 'approved')
+ORDER BY device LIMIT 512
 
 -- name: site_set
 INSERT INTO site (site, windows, since_ms, set_by) VALUES (?1, ?2, ?3, ?4)
