@@ -36,6 +36,7 @@ struct agent {
     struct trust *trust;
     struct rng rng;
     struct device *device;
+    struct secret_folder *secrets;
     struct app *apps[CONFIG_APPS_MAX];
     struct link *link;
     struct renewal *renewal; /* NULL: none */
@@ -78,6 +79,18 @@ static void on_again(void *arg)
     (void)arg; /* the end of this turn tries again */
 }
 
+/* The document about this device is in force when each app has its secrets by it. */
+static void note_in_force(struct agent *agent)
+{
+    uint64_t generation = device_document(agent->device)->generation;
+    for (size_t i = 0; i < agent->config->apps_len; i++) {
+        if (app_secrets_generation(agent->apps[i]) != generation)
+            return;
+    }
+    if (device_put_in_force(agent->device, generation))
+        link_changed(agent->link);
+}
+
 /* Steps, one transaction, then deeds; true: there is more to do at once. */
 static bool round_of_turn(struct agent *agent)
 {
@@ -96,6 +109,7 @@ static bool round_of_turn(struct agent *agent)
     link_turn(agent->link);
     for (size_t i = 0; i < agent->config->apps_len; i++)
         more |= app_act(agent->apps[i]);
+    note_in_force(agent);
     return more;
 }
 
@@ -249,6 +263,7 @@ static void fill_health(void *arg, struct arena *arena, struct health *ret)
         app_status(agent->apps[i], arena, &apps[i]);
     ret->apps = apps;
     ret->apps_len = apps ? len : 0;
+    ret->device_generation = device_generation_in_force(agent->device);
 }
 
 /* A file that stays as it is is complained of once. */
@@ -354,6 +369,7 @@ static enum err_code open_apps(struct agent *agent, struct err *err)
             .store = agent->store,
             .trust = agent->trust,
             .device = agent->device,
+            .secrets = agent->secrets,
             .config = agent->config,
             .app = &agent->config->apps[i],
             .rng = &agent->rng,
@@ -368,6 +384,20 @@ static enum err_code open_apps(struct agent *agent, struct err *err)
             return code;
     }
     return ERR_OK;
+}
+
+/* Secrets of apps that are no longer configured go. What is in the way of that is told when an app
+ * is to get some. */
+static void open_secrets(struct agent *agent)
+{
+    char base[SECRET_FOLDER_PATH_MAX];
+    const char *names[CONFIG_APPS_MAX];
+    struct err err;
+    for (size_t i = 0; i < agent->config->apps_len; i++)
+        names[i] = agent->config->apps[i].app;
+    agent->secrets = secret_folder_new(secret_folder_base(agent->config->secrets, base));
+    if (secret_folder_keep_only(agent->secrets, names, agent->config->apps_len, &err) != ERR_OK)
+        log_err("old secrets are not removed", &err);
 }
 
 static enum err_code open_link(struct agent *agent, struct err *err)
@@ -410,8 +440,10 @@ static enum err_code open_all(struct agent *agent, struct err *err)
     rng_seed(&agent->rng, seed);
     if ((code = take_folder(agent, err)) || (code = loop_open(&agent->loop, err)) ||
         (code = open_store(agent, err)) ||
-        (code = device_open(agent->config, agent->store, agent->trust, &agent->device, err)) ||
-        (code = open_apps(agent, err)))
+        (code = device_open(agent->config, agent->store, agent->trust, &agent->device, err)))
+        return code;
+    open_secrets(agent);
+    if ((code = open_apps(agent, err)))
         return code;
     say_started(agent);
     return open_link(agent, err);
@@ -425,6 +457,7 @@ static void close_all(struct agent *agent)
     for (size_t i = 0; i < CONFIG_APPS_MAX; i++)
         app_close(agent->apps[i]);
     app_events_clear(&agent->events);
+    secret_folder_free(agent->secrets);
     device_close(agent->device);
     trust_close(agent->trust);
     agent_store_close(agent->store);

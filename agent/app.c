@@ -244,6 +244,7 @@ bool app_act(struct app *app)
         prune(app, NULL);
     app->prune = false;
     app_give_back(app);
+    app_give(app);
     enum lifecycle_action todo = app->todo;
     app->todo = LIFECYCLE_DO_NOTHING;
     switch (todo) {
@@ -251,6 +252,7 @@ bool app_act(struct app *app)
         start_fetch(app);
         break;
     case LIFECYCLE_DO_STOP:
+        app_forget_change(app);
         app_checks_stop(app->checks);
         app_services_stop(app->services);
         break;
@@ -357,10 +359,11 @@ static enum err_code open_parts(struct app *app, struct err *err)
     app->load = (struct app_release_input){
         .trust = o->trust, .config = o->config, .app = o->app, .dir = &app->dir};
     enum err_code code = open_folder(app, err);
-    if (code || (code = read_row(app, err)) ||
+    if (code || (code = app_open_settings(app, err)) || (code = read_row(app, err)) ||
         (code = app_services_open(&services, &app->services, &rebooted, err)))
         return code;
     make_parts(app);
+    app_start_settings(app);
     app_open_deadman(app);
     lifecycle_restarted(&app->row.lifecycle, rebooted, now_ms(app));
     app->row_dirty = true;
@@ -382,6 +385,7 @@ enum err_code app_open(const struct app_options *options, struct app **ret, stru
         return err_wrap(err, "app %s", options->app->app);
     }
     app_load_current(app);
+    app_recall_change(app);
     app->confirmed_whole = app_is_whole(app, &app->row.lifecycle.confirmed);
     app_services_set_patience(app->services, in_window(app->row.lifecycle.state));
     app_recall_desired(app);
@@ -397,6 +401,7 @@ void app_close(struct app *app)
     app_fetch_free(app->fetch);
     app_hook_free(app->hook);
     app_checks_free(app->checks);
+    app_close_settings(app);
     app_services_close(app->services);
     app_release_clear(&app->current);
     app_events_clear(&app->events);
@@ -418,6 +423,7 @@ void app_shut_down(struct app *app)
     loop_timer_stop(&app->deadline);
     app_fetch_cancel(app->fetch);
     app_hook_cancel(app->hook);
+    app_forget_change(app);
     app_checks_stop(app->checks);
     app_services_stop(app->services);
 }

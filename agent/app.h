@@ -9,6 +9,7 @@
 #include "agent/config.h"
 #include "agent/device.h"
 #include "agent/io/release_dir.h"
+#include "agent/io/secret_folder.h"
 #include "agent/trust.h"
 #include "common/base/rng.h"
 #include "common/loop.h"
@@ -23,6 +24,7 @@ struct app_options {
     struct agent_store *store;
     struct trust *trust;
     const struct device *device;
+    struct secret_folder *secrets;
     const struct config *config; /* borrowed, as all here */
     const struct config_app *app;
     struct rng *rng;
@@ -65,6 +67,8 @@ bool app_act(struct app *app);
 void app_status(const struct app *app, struct arena *arena, struct app_status *ret);
 MUST_USE enum err_code app_metrics(const struct app *app, struct arena *arena,
                                    struct app_metrics *ret, struct err *err);
+/* Of the device's document whose secrets for this app are in place; 0: none. */
+uint64_t app_secrets_generation(const struct app *app);
 /* Now and then: bounds the log files. */
 void app_trim_logs(const struct app *app);
 

@@ -56,6 +56,7 @@ static void make_wish(struct app *app)
 void app_device_changed(struct app *app)
 {
     struct lifecycle_desired before = app->wish;
+    app->settings.secrets_due = true;
     make_wish(app);
     if (before.decision == app->wish.decision &&
         lifecycle_same(&before.release, &app->wish.release))
@@ -87,6 +88,7 @@ static enum err_code check(struct app *app, struct bytes envelope, struct err *e
     arena_fini(&app->desired_arena);
     app->desired_arena = arena;
     app->desired = desired;
+    app->settings.flags_due = true;
     return ERR_OK;
 }
 

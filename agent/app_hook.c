@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/app_hook.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -108,14 +107,17 @@ static void on_timeout(void *arg)
 static enum err_code spawn(struct app_hook *hook, struct err *err)
 {
     const struct app_plan_service *plan = current(hook);
-    const char *log = plan->spec.log_path;
-    int out = log ? open(log, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+    int out = -1;
+    if (plan->spec.log_path &&
+        child_open_log(plan->spec.log_path, plan->spec.user, &out, err) != ERR_OK)
+        return err->code;
     struct spawn_spec spec = {.argv = plan->pre_stop,
                               .env = plan->spec.env,
                               .folder = plan->spec.folder,
                               .out_fd = out,
                               .err_fd = out,
-                              .gate_fd = -1};
+                              .gate_fd = -1,
+                              .user = plan->spec.user};
     enum err_code code = spawn_process(&spec, &hook->pid, err);
     if (out >= 0)
         (void)close(out);

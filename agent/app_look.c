@@ -20,6 +20,19 @@ static bool digest_is(const struct lifecycle_release *release, const uint8_t dig
     return release->set && memcmp(release->digest, digest, DIGEST_BYTES) == 0;
 }
 
+/* For the app's own user. */
+static void open_release(struct app *app, const uint8_t digest[DIGEST_BYTES])
+{
+    char root[RELEASE_DIR_PATH_MAX];
+    struct err err;
+    release_dir_root(&app->dir, digest, root);
+    char *slash = strrchr(root, '/');
+    if (slash)
+        *slash = '\0';
+    if (app_user_open_release(root, &err) != ERR_OK)
+        log_err(app->options.app->app, &err);
+}
+
 /* Reads the link and, when it moved, the release behind it. One whose document is not what was
  * signed counts as not there. */
 void app_load_current(struct app *app)
@@ -29,11 +42,14 @@ void app_load_current(struct app *app)
     if (release_dir_current(&app->dir, &current.set, current.digest, &err) != ERR_OK)
         log_err(app->options.app->app, &err);
     if (current.set && !(app->current.set && digest_is(&current, app->current.digest))) {
+        app_forget_change(app);
         app_services_detach(app->services);
         app_checks_stop(app->checks);
         if (app_release_load(&app->current, &app->load, current.digest, &err) != ERR_OK) {
             log_err("the installed release cannot be verified", &err);
             current = (struct lifecycle_release){0};
+        } else if (app->settings.has_user) {
+            open_release(app, current.digest);
         }
         app->plan_told = false;
     }

@@ -5,9 +5,10 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/base/reload_signal.h"
 
 enum {
-    BUILT_INS_MAX = 8,
+    BUILT_INS_MAX = 11,
     DEFAULT_TIMEOUT_MS = 2000,
     VALUE_MAX_BYTES = 16 << 10, /* of a text after replacing */
 };
@@ -59,6 +60,9 @@ static enum err_code collect_known(struct planner *p)
         arena_printf(p->arena, "CAPTAIN_VERSION=%s", in->release->version),
         arena_printf(p->arena, "CAPTAIN_STATE=%s", in->state),
         arena_printf(p->arena, "CAPTAIN_ROOT=%s", in->root),
+        arena_printf(p->arena, "CAPTAIN_FLAGS=%s", in->flags ? in->flags : ""),
+        arena_printf(p->arena, "CAPTAIN_FLAGS_ENV=%s", in->flags_env ? in->flags_env : ""),
+        arena_printf(p->arena, "CAPTAIN_SECRETS=%s", in->secrets ? in->secrets : ""),
     };
     for (size_t i = 0; i < BUILT_INS_MAX; i++) {
         if (!built_ins[i])
@@ -163,6 +167,20 @@ static enum err_code plan_env(struct planner *p, const char *where, const struct
     return ERR_OK;
 }
 
+static enum err_code plan_reload(struct planner *p, const char *where,
+                                 const struct service *service, struct app_plan_service *ret)
+{
+    if (service->reload_signal[0]) {
+        ret->reload_signal = reload_signal_number(service->reload_signal);
+        if (ret->reload_signal == 0)
+            return err_set(p->err, ERR_MALFORMED, "%s: reload by %s, and not by " RELOAD_SIGNALS,
+                           where, service->reload_signal);
+    }
+    if (service->reload_len == 0)
+        return ERR_OK;
+    return plan_argv(p, where, service->reload, service->reload_len, &ret->reload);
+}
+
 static enum err_code plan_service(struct planner *p, const struct service *service,
                                   struct app_plan_service *ret)
 {
@@ -175,6 +193,7 @@ static enum err_code plan_service(struct planner *p, const struct service *servi
         .log_path = in->logs ? arena_printf(p->arena, "%s/%s.log", in->logs, service->name) : NULL,
         .memory_max_bytes = service->memory_max_bytes,
         .open_files_max = service->open_files_max,
+        .user = in->user,
     };
     if (!where || !spec.name || !spec.folder || (in->logs && !spec.log_path))
         return too_large(p);
@@ -183,9 +202,10 @@ static enum err_code plan_service(struct planner *p, const struct service *servi
         (code = plan_env(p, where, service->env, service->env_len, &spec.env)))
         return code;
     *ret = (struct app_plan_service){.service = service, .spec = spec};
-    if (service->pre_stop_len == 0)
-        return ERR_OK;
-    return plan_argv(p, where, service->pre_stop, service->pre_stop_len, &ret->pre_stop);
+    if (service->pre_stop_len > 0 &&
+        (code = plan_argv(p, where, service->pre_stop, service->pre_stop_len, &ret->pre_stop)))
+        return code;
+    return plan_reload(p, where, service, ret);
 }
 
 static enum err_code plan_process_check(struct planner *p, const struct check *check)
@@ -217,6 +237,7 @@ static enum err_code plan_check(struct planner *p, const struct check *check,
     spec->kind = kinds[check->kind];
     spec->expect_status = check->expect_status;
     spec->folder = p->in->root;
+    spec->user = p->in->user;
     spec->timeout_ms = check->timeout_ms ? check->timeout_ms : DEFAULT_TIMEOUT_MS;
     enum err_code code;
     if ((code = replace(p, where, check->url, &spec->url)) ||

@@ -2,9 +2,9 @@
  *
  * From a release's manifest and this device's settings to what is really started: argv,
  * environment, folders and probes, with ${NAME} replaced. Names come from the app's env in the
- * configuration and from the built-ins CAPTAIN_DEVICE, CAPTAIN_SITE, CAPTAIN_APP, CAPTAIN_VERSION
- * and CAPTAIN_STATE (the folder that survives upgrades). Reads nothing but the presence of programs
- * in the release's folder.
+ * configuration and from the built-ins CAPTAIN_DEVICE, CAPTAIN_SITE, CAPTAIN_APP, CAPTAIN_VERSION,
+ * CAPTAIN_STATE (the folder that survives upgrades), CAPTAIN_FLAGS, CAPTAIN_FLAGS_ENV and
+ * CAPTAIN_SECRETS. Reads nothing but the presence of programs in the release's folder.
  */
 #pragma once
 
@@ -17,6 +17,8 @@ struct app_plan_service {
     const struct service *service;
     struct child_spec spec;
     const char *const *pre_stop; /* argv of its hook, or NULL; env and folder are the service's */
+    const char *const *reload;   /* likewise: after flags or secrets changed */
+    int reload_signal;           /* 0: none */
 };
 
 struct app_plan_check {
@@ -37,6 +39,9 @@ struct app_plan_input {
     const char *root;  /* the release's folder */
     const char *state; /* the app's own folder */
     const char *logs;  /* folder of log files; NULL: the journal takes the output */
+    const char *flags, *flags_env,
+        *secrets;                /* paths, for CAPTAIN_FLAGS and its like; may be NULL */
+    const struct app_user *user; /* NULL: the agent's own */
 };
 
 /* Borrows input's strings and release; everything new is in the arena. ERR_WRONG_TARGET names the

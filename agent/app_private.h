@@ -12,6 +12,7 @@
 #include "agent/app_hook.h"
 #include "agent/app_release.h"
 #include "agent/app_services.h"
+#include "agent/app_settings.h"
 #include "agent/core/asking.h"
 #include "agent/core/retry.h"
 #include "agent/io/deadman_file.h"
@@ -65,6 +66,8 @@ struct app {
     char hook_service[TOKEN_MAX + 1];
     enum lifecycle_hold hold;
 
+    struct app_settings settings;
+
     struct deadman deadman;
     bool deadman_set; /* the record is on disk */
     bool deadman_fired;
@@ -113,6 +116,21 @@ void app_open_deadman(struct app *app);
 MUST_USE enum err_code app_arm_deadman(struct app *app, struct err *err);
 /* After each commit. */
 void app_keep_deadman(struct app *app);
+
+/* app_settings.c */
+/* Before the services: whom they run as, where flags and secrets are. */
+MUST_USE enum err_code app_open_settings(struct app *app, struct err *err);
+/* After the services. */
+void app_start_settings(struct app *app);
+/* The release is loaded: a change that an earlier agent did not get to tell is told. */
+void app_recall_change(struct app *app);
+void app_close_settings(struct app *app);
+/* Brings flags and secrets where they belong; before anything is started. */
+void app_give(struct app *app);
+/* The services end, and those that come find what is there: nobody is to be told. */
+void app_forget_change(struct app *app);
+/* Why flags or secrets are not in place, or "". */
+const char *app_settings_trouble(const struct app *app);
 
 /* app_desired.c: decodes the document that the store remembers. */
 void app_recall_desired(struct app *app);

@@ -29,6 +29,10 @@ static void make_plan(struct app_release *r, const struct app_release_input *inp
         .root = arena_strdup(&r->arena, root),
         .state = arena_strdup(&r->arena, state),
         .logs = input->logs,
+        .flags = input->flags,
+        .flags_env = input->flags_env,
+        .secrets = input->secrets,
+        .user = input->user,
     };
     if (!plan.root || !plan.state)
         (void)err_set(&r->plan_err, ERR_SIZE, "the release document is too large");

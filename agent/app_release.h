@@ -24,7 +24,9 @@ struct app_release_input {
     const struct config *config;
     const struct config_app *app;
     const struct release_dir *dir;
-    const char *logs; /* folder of log files, or NULL: the journal */
+    const char *flags, *flags_env, *secrets; /* paths; see app_plan.h */
+    const struct app_user *user;             /* NULL: the agent's own */
+    const char *logs;                        /* folder of log files, or NULL: the journal */
 };
 
 /* Replaces what release holds. Errors are trust_check_installed's and file_read's; then nothing is held.

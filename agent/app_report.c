@@ -186,6 +186,13 @@ static const char *excused_trouble(const struct app *app, struct arena *arena)
     return text[0] ? arena_printf(arena, "as before the update: %s", text) : "";
 }
 
+/* Healthy, and yet something is to be said. */
+static const char *remark(const struct app *app, struct arena *arena)
+{
+    const char *text = app_settings_trouble(app);
+    return text[0] ? text : excused_trouble(app, arena);
+}
+
 static const char *reason_of(const struct app *app, struct arena *arena)
 {
     const char *text = "";
@@ -203,7 +210,7 @@ static const char *reason_of(const struct app *app, struct arena *arena)
         text = app->row.failure[0] ? app->row.failure : err_name(app->row.lifecycle.refused_code);
         break;
     case LIFECYCLE_SERVING:
-        text = !is_unhealthy(app) ? excused_trouble(app, arena)
+        text = !is_unhealthy(app) ? remark(app, arena)
                : trouble(app)[0]  ? trouble(app)
                                   : app->current.plan_err.text;
         break;

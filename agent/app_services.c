@@ -346,6 +346,20 @@ int64_t app_services_up_since_ms(const struct app_services *s)
     return s->planned ? since_ms : -1;
 }
 
+bool app_services_was_up(const struct app_services *s, const char *service, int64_t since_ms)
+{
+    const struct slot *slot = find(s, service);
+    return slot && is_up(slot) && slot->up_since_ms <= since_ms;
+}
+
+enum child_told app_services_signal(const struct app_services *s, const char *service, int sig,
+                                    int64_t since_ms)
+{
+    if (!app_services_was_up(s, service, since_ms))
+        return CHILD_GONE;
+    return child_signal(find(s, service)->child, sig);
+}
+
 uint32_t app_services_restarts(const struct app_services *s)
 {
     return s->restarts;

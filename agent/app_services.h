@@ -52,6 +52,13 @@ bool app_services_failed(const struct app_services *services); /* one is given u
 bool app_services_is_up(const struct app_services *services, const char *service);
 /* Since when all of the plan run; -1: they do not. */
 int64_t app_services_up_since_ms(const struct app_services *services);
+/* A signal to the service's process if it was up at since_ms and still is. CHILD_GONE: it is not, or
+ * began later. */
+enum child_told app_services_signal(const struct app_services *services, const char *service,
+                                    int sig, int64_t since_ms);
+/* Whether the process that is up now was up at since_ms. */
+bool app_services_was_up(const struct app_services *services, const char *service,
+                         int64_t since_ms);
 /* Restarts since the plan was started. */
 uint32_t app_services_restarts(const struct app_services *services);
 /* Why one is down now, or "". */

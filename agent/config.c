@@ -114,6 +114,15 @@ static enum err_code read_path(struct reader *r, const struct key *key, const ch
                    PATH_MAX / 4 - 1);
 }
 
+static enum err_code read_absolute(struct reader *r, const struct key *key, const char *path,
+                                   const json_t *value)
+{
+    enum err_code code = read_path(r, key, path, value);
+    if (code || (*field(r, key))[0] == '/')
+        return code;
+    return err_set(r->err, ERR_MALFORMED, "%s: %s: must be an absolute path", r->name, path);
+}
+
 static enum err_code read_duration(struct reader *r, const struct key *key, const char *path,
                                    const json_t *value)
 {
@@ -380,7 +389,8 @@ static enum err_code read_app(struct reader *r, const char *path, const char *na
 {
     static const struct key keys[] = {{"channel", true, NULL, 0, 0, 0},
                                       {"env", false, NULL, 0, 0, 0},
-                                      {"lock", false, NULL, 0, 0, 0}};
+                                      {"lock", false, NULL, 0, 0, 0},
+                                      {"user", false, NULL, 0, 0, 0}};
     static const char *const no_env[] = {NULL};
     enum err_code code = check_token(r, path, name);
     if (code)
@@ -405,8 +415,9 @@ static enum err_code read_app(struct reader *r, const char *path, const char *na
         } else if (str_equal(sub_name, "env")) {
             if ((code = read_env(r, sub, sub_value, app)))
                 return code;
-        } else if (str_equal(sub_name, "lock")) {
-            if ((code = want_text(r, sub, sub_value, &app->lock)))
+        } else if (str_equal(sub_name, "lock") || str_equal(sub_name, "user")) {
+            bool lock = str_equal(sub_name, "lock");
+            if ((code = want_text(r, sub, sub_value, lock ? &app->lock : &app->user)))
                 return code;
         } else {
             return unknown_key(r, path, sub_name, keys, LEN(keys));
@@ -448,6 +459,7 @@ static const struct key top_keys[] = {
     {"root", false, read_path, AT(root), 0, 0},
     {"folder", false, read_path, AT(folder), 0, 0},
     {"apps", true, read_apps, 0, 0, 0},
+    {"secrets", false, read_absolute, AT(secrets), 0, 0},
     {"fetch", false, read_fetch, 0, 0, 0},
     {"intervals", false, read_intervals, 0, 0, 0},
     {"hardware", false, read_token, AT(hardware), 0, 0},

@@ -43,6 +43,7 @@ struct config_app {
     const char *channel;
     const char *const *env; /* "K=V", ended by NULL */
     const char *lock;       /* NULL: the default */
+    const char *user;       /* that its programs run as; NULL: the agent's own */
 };
 
 struct config_label {
@@ -56,6 +57,7 @@ struct config {
     bool renews;      /* nats_creds is the identity's, which the agent renews */
     const char *root; /* like nats_url */
     const char *folder;
+    const char *secrets; /* tmpfs folder; NULL: the default */
     const char *fetch_helper, *fetch_user; /* user may be NULL: main chooses one */
     const char *fetch_ca;                  /* NULL: nats_ca, and without it the system's */
     const char *hardware;                  /* "" */

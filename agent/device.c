@@ -27,6 +27,7 @@ struct device {
     struct device_desired document;
     uint64_t rejected; /* hash of the document rejected last, told once */
     bool dirty;
+    uint64_t in_force; /* generation of the document whose secrets are in place */
     struct cohort_label labels[DOCUMENT_LABELS_MAX + CONFIG_LABELS_MAX];
     size_t labels_len;
 };
@@ -146,6 +147,23 @@ const struct pin *device_pin(const struct device *device, const char *app)
 const struct device_desired *device_document(const struct device *device)
 {
     return &device->document;
+}
+
+const char *device_name(const struct device *device)
+{
+    return device->name;
+}
+
+uint64_t device_generation_in_force(const struct device *device)
+{
+    return device->in_force;
+}
+
+bool device_put_in_force(struct device *device, uint64_t generation)
+{
+    bool news = device->in_force != generation;
+    device->in_force = generation;
+    return news;
 }
 
 bool device_is_in(const struct device *device, const struct cohort *cohort)

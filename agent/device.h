@@ -28,4 +28,10 @@ void device_stored(struct device *device);
 const struct pin *device_pin(const struct device *device, const char *app);
 /* The document itself; zeroed while there is none. */
 const struct device_desired *device_document(const struct device *device);
+/* "site/device". */
+const char *device_name(const struct device *device);
+/* The generation of the document whose secrets are all in place; 0: of none yet. */
+uint64_t device_generation_in_force(const struct device *device);
+/* Every app has its secrets by that document. True: that is news. */
+bool device_put_in_force(struct device *device, uint64_t generation);
 bool device_is_in(const struct device *device, const struct cohort *cohort);

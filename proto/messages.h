@@ -255,6 +255,7 @@ enum event_kind {
     EVENT_KIND_SERVICE_EXITED = 9,
     EVENT_KIND_HEALTHY = 10,
     EVENT_KIND_UNHEALTHY = 11,
+    EVENT_KIND_SETTINGS_FAILED = 12,
 };
 struct app_status {
     struct codec_head head;

@@ -18,7 +18,7 @@
 #include "common/base/mem.h"
 #include "common/clock.h"
 
-enum { STAT_BYTES = 1024, START_TICKS_FIELD = 22 };
+enum { STAT_BYTES = 1024, STATUS_BYTES = 4096, START_TICKS_FIELD = 22 };
 
 struct child {
     struct loop *loop;
@@ -71,12 +71,34 @@ static int open_journal(const char *name)
     return fd >= 0 ? fd : open("/dev/null", O_WRONLY | O_CLOEXEC);
 }
 
+enum err_code child_open_log(const char *log_path, const struct app_user *user, int *ret_fd,
+                             struct err *err)
+{
+    /* Not blocking: a pipe in the place of the file must not hold us. For files it means nothing. */
+    int fd =
+        open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    struct stat st;
+    if (fd < 0)
+        return err_sys(err, errno, "opening %s", log_path);
+    bool known = fstat(fd, &st) == 0;
+    bool ours = known && (st.st_uid == geteuid() || (user && st.st_uid == user->uid));
+    enum err_code code = ERR_OK;
+    if (!known || !S_ISREG(st.st_mode) || st.st_nlink != 1 || !ours)
+        code = err_set(err, ERR_DENIED, "%s is no file of the app's", log_path);
+    else if (user && st.st_uid != user->uid && fchown(fd, user->uid, user->gid) != 0)
+        code = err_sys(err, errno, "giving %s away", log_path);
+    if (code != ERR_OK)
+        (void)close(fd);
+    else
+        *ret_fd = fd;
+    return code;
+}
+
 static enum err_code open_output(const struct child_spec *spec, int *ret_fd, struct err *err)
 {
-    int fd =
-        spec->log_path == NULL
-            ? open_journal(spec->name)
-            : open(spec->log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (spec->log_path != NULL)
+        return child_open_log(spec->log_path, spec->user, ret_fd, err);
+    int fd = open_journal(spec->name);
     if (fd < 0)
         return err_sys(err, errno, "opening the log of %s", spec->name);
     *ret_fd = fd;
@@ -108,6 +130,7 @@ static enum err_code spawn_gated(struct child *child, const struct child_spec *s
         .gate_fd = gate[0],
         .memory_max_bytes = spec->memory_max_bytes,
         .open_files_max = spec->open_files_max,
+        .user = spec->user,
     };
     enum err_code code = spawn_process(&process, ret_pid, err);
     (void)close(gate[0]);
@@ -191,6 +214,43 @@ enum err_code child_adopt(struct loop *loop, const struct child_identity *identi
     }
     *ret = child;
     return ERR_OK;
+}
+
+/* ---- signals ---- */
+
+/* SigBlk, SigIgn and SigCgt of /proc/<pid>/status, together. */
+static bool read_signal_masks(pid_t pid, uint64_t *ret)
+{
+    static const char *const keys[] = {"\nSigBlk:\t", "\nSigIgn:\t", "\nSigCgt:\t"};
+    char path[64];
+    char text[STATUS_BYTES];
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t len = read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    *ret = 0;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *at = strstr(text, keys[i]);
+        if (at == NULL)
+            return false;
+        *ret |= strtoull(at + strlen(keys[i]), NULL, 16);
+    }
+    return true;
+}
+
+enum child_told child_signal(const struct child *child, int sig)
+{
+    pid_t pid = (pid_t)child->identity.pid;
+    uint64_t masks = 0;
+    if (!is_same(&child->identity))
+        return CHILD_GONE;
+    if (child->gate_fd >= 0 || !read_signal_masks(pid, &masks) ||
+        (masks & (UINT64_C(1) << (sig - 1))) == 0)
+        return CHILD_NOT_READY;
+    return kill(pid, sig) == 0 ? CHILD_TOLD : CHILD_GONE;
 }
 
 /* ---- stop ---- */

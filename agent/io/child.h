@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include "agent/io/app_user.h"
 #include "common/base/str.h"
 #include "common/loop.h"
 
@@ -26,11 +27,12 @@ struct child_spec {
     const char *name; /* "hello/web", for the journal */
     const char *const
         *argv; /* ended by NULL; argv[0] absolute, relative to folder, or found in PATH */
-    const char *const *env;    /* whole environment "K=V", ended by NULL */
-    const char *folder;        /* working folder */
-    const char *log_path;      /* file; NULL: the journal (or /dev/null where there is none) */
-    uint64_t memory_max_bytes; /* 0: none */
-    uint32_t open_files_max;   /* 0: inherited */
+    const char *const *env;      /* whole environment "K=V", ended by NULL */
+    const char *folder;          /* working folder */
+    const char *log_path;        /* file; NULL: the journal (or /dev/null where there is none) */
+    uint64_t memory_max_bytes;   /* 0: none */
+    uint32_t open_files_max;     /* 0: inherited */
+    const struct app_user *user; /* NULL: ours; borrowed */
 };
 
 struct child;
@@ -51,6 +53,16 @@ void child_release(struct child *child);
 MUST_USE enum err_code child_adopt(struct loop *loop, const struct child_identity *identity,
                                    child_ended_fn ended, void *arg, struct child **ret,
                                    struct err *err);
+/* Where a program's output goes: a plain file with one name, made if need be, of the user (NULL:
+ * ours). The folder may be the user's, who puts there what he likes. */
+MUST_USE enum err_code child_open_log(const char *log_path, const struct app_user *user,
+                                      int *ret_fd, struct err *err);
+
+/* A signal to the process itself, once it has a handler for it, blocks or ignores it: before that it
+ * would be ended by it. */
+enum child_told { CHILD_TOLD, CHILD_NOT_READY, CHILD_GONE };
+enum child_told child_signal(const struct child *child, int sig);
+
 /* TERM to its group now, KILL after timeout_ms; ended runs when it is gone. Idempotent. */
 void child_stop(struct child *child, int64_t timeout_ms);
 /* KILL to the whole group of a process that nobody here watches, if it is still that process. */

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/io/child.h"
 #include "agent/io/spawn.h"
 #include "common/base/mem.h"
 
@@ -444,15 +445,21 @@ static enum err_code start_command(struct probe *probe, const struct probe_spec 
 {
     if (spec->argv == NULL || spec->argv[0] == NULL)
         return err_set(err, ERR_MALFORMED, "the check has no command");
+    int out = -1;
+    if (spec->log_path && child_open_log(spec->log_path, spec->user, &out, err) != ERR_OK)
+        return err->code;
     struct spawn_spec command = {
         .argv = spec->argv,
         .env = spec->env,
         .folder = spec->folder,
-        .out_fd = -1,
-        .err_fd = -1,
+        .out_fd = out,
+        .err_fd = out,
         .gate_fd = -1,
+        .user = spec->user,
     };
     enum err_code code = spawn_process(&command, &probe->pid, err);
+    if (out >= 0)
+        (void)close(out);
     if (code == ERR_OK) {
         code = loop_process_watch(probe->loop, probe->pid, on_exit_status, probe, &probe->process,
                                   err);

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "agent/io/app_user.h"
 #include "common/base/str.h"
 #include "common/loop.h"
 
@@ -14,13 +15,15 @@ enum probe_kind { PROBE_HTTP, PROBE_TCP, PROBE_EXEC };
 
 struct probe_spec {
     enum probe_kind kind;
-    const char *url;         /* HTTP */
-    uint32_t expect_status;  /* HTTP; 0: 200 */
-    const char *expect_body; /* HTTP; NULL or "": any */
-    const char *address;     /* TCP: host:port */
-    const char *const *argv; /* EXEC */
-    const char *const *env;  /* EXEC */
-    const char *folder;      /* EXEC */
+    const char *url;             /* HTTP */
+    uint32_t expect_status;      /* HTTP; 0: 200 */
+    const char *expect_body;     /* HTTP; NULL or "": any */
+    const char *address;         /* TCP: host:port */
+    const char *const *argv;     /* EXEC */
+    const char *const *env;      /* EXEC */
+    const char *folder;          /* EXEC */
+    const char *log_path;        /* EXEC: takes its output; NULL: /dev/null */
+    const struct app_user *user; /* EXEC; NULL: ours */
     uint32_t timeout_ms;
 };
 

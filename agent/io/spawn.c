@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/no_dump.h"
 
 enum { FIRST_FREE_FD = 3, FIRST_LIFTED_FD = 10 };
 
@@ -53,6 +56,15 @@ static bool set_limit(__rlimit_resource_t which, uint64_t value)
     return value == 0 || setrlimit(which, &limit) == 0;
 }
 
+/* Groups first: who is no longer root cannot change them. */
+static bool become(const struct app_user *user)
+{
+    return !user || geteuid() != 0 ||
+           (setgroups((size_t)user->groups_len, user->groups) == 0 &&
+            setresgid(user->gid, user->gid, user->gid) == 0 &&
+            setresuid(user->uid, user->uid, user->uid) == 0);
+}
+
 static bool pass_gate(void)
 {
     char byte;
@@ -72,10 +84,11 @@ static void run(const struct spawn_spec *spec)
         return;
     if (spec->gate_fd >= 0 && !pass_gate())
         return;
-    if (spec->folder != NULL && chdir(spec->folder) != 0)
-        return;
+    no_dump_undo();
     if (!set_limit(RLIMIT_DATA, spec->memory_max_bytes) ||
-        !set_limit(RLIMIT_NOFILE, spec->open_files_max))
+        !set_limit(RLIMIT_NOFILE, spec->open_files_max) || !become(spec->user))
+        return;
+    if (spec->folder != NULL && chdir(spec->folder) != 0)
         return;
     if (spec->env != NULL)
         environ = (char **)spec->env;

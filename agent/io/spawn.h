@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Starting a program: what services, helpers and probes have in common. The new process leads its
- * own session and process group, has no descriptor but its three, no ignored or blocked signal, and
- * umask 022.
+ * own session and process group, has no descriptor but its three, no ignored or blocked signal,
+ * umask 022, and the core limit that the agent was started with.
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/io/app_user.h"
 #include "common/base/err.h"
 #include "common/loop.h"
 
@@ -23,8 +24,9 @@ struct spawn_spec {
     int in_fd;              /* borrowed; 0 or below: /dev/null */
     int out_fd, err_fd;     /* borrowed; below 0: /dev/null */
     int gate_fd; /* below 0: none; else it reads one byte first, and ends at end of file */
-    uint64_t memory_max_bytes; /* of data and private mappings; 0: none */
-    uint32_t open_files_max;   /* 0: inherited */
+    uint64_t memory_max_bytes;   /* of data and private mappings; 0: none */
+    uint32_t open_files_max;     /* 0: inherited */
+    const struct app_user *user; /* whom it becomes; NULL: it stays ours */
 };
 
 MUST_USE enum err_code spawn_process(const struct spawn_spec *spec, pid_t *ret_pid,
