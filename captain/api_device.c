@@ -109,9 +109,10 @@ static enum err_code describe(struct api_request *request, uint32_t device,
                                 .online = fleet_online(captain->fleet, device, clock_unix_ms()),
                                 .last_seen_ms = row.last_seen_ms};
     *ret_row = (struct store_device){0};
-    if (id < 0)
-        return ERR_OK; /* heard of, and the disk takes nothing at the moment */
-    const enum err_code code = store_device_get(captain->db, id, &request->arena, ret_row, err);
+    enum err_code code = api_identity_of(request, false, ret, err);
+    if (id < 0 || code != ERR_OK)
+        return code; /* heard of, and the disk takes nothing at the moment */
+    code = store_device_get(captain->db, id, &request->arena, ret_row, err);
     if (code != ERR_OK)
         return code;
     ret->events_stored = ret_row->events;
@@ -356,6 +357,8 @@ enum err_code api_describe_device(struct api_request *request, const char *text,
         ingest_device_id(captain->ingest, device) < 0)
         return err_set(err, unwritten.code, "%s", unwritten.text);
     code = describe(request, device, &row, ret, err);
+    if (code == ERR_OK)
+        code = api_identity_of(request, true, ret, err);
     if (code == ERR_OK)
         code = take_events(request, row.id, ret, err);
     return code == ERR_OK ? take_telemetry(request, &row, ret, err) : code;

@@ -14,6 +14,7 @@
 #include "captain/io/store/log.h"
 #include "captain/io/store/release.h"
 #include "captain/io/store/rollout.h"
+#include "captain/io/store/trust.h"
 #include "captain/rollouts.h"
 #include "common/base/ulid.h"
 #include "proto/codec.h"
@@ -46,6 +47,10 @@ union api_in {
     struct freeze_request freeze;
     struct site_change site;
     struct device_change device_change;
+    struct token_new token_new;
+    struct token_query token_query;
+    struct device_verb device_verb;
+    struct identity_query identity_query;
     struct flag_change flag_change;
     struct secret_put secret_put;
     struct secret_query secret_query;
@@ -76,6 +81,10 @@ union api_out {
     struct site_list site_list;
     struct why why;
     struct drift_list drift_list;
+    struct token_info token_info;
+    struct token_list token_list;
+    struct identity_info identity_info;
+    struct identity_list identity_list;
     struct flag_info flag_info;
     struct flag_list flag_list;
     struct vault_key vault_key;
@@ -100,6 +109,7 @@ struct api_request {
     struct store_channel *channels;
     size_t channels_len;
     char rollout[ULID_TEXT]; /* the one that prepare was about */
+    char token[ULID_TEXT];   /* likewise */
 };
 
 typedef enum err_code (*api_answer_fn)(struct api_request *request, union api_out *ret,
@@ -202,6 +212,23 @@ enum err_code api_secret_rm_prepare(struct api_request *request, struct arena *a
 enum err_code api_secret_was_set(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_secret_removed(struct api_request *request, union api_out *ret, struct err *err);
 enum err_code api_secret_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* api_token.c */
+enum err_code api_token_prepare(struct api_request *request, struct arena *arena,
+                                struct decision *ret, struct err *err);
+enum err_code api_token_created(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_token_revoke_prepare(struct api_request *request, struct arena *arena,
+                                       struct decision *ret, struct err *err);
+enum err_code api_token_revoked(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_token_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* api_identity.c */
+enum err_code api_identity_prepare(struct api_request *request, struct arena *arena,
+                                   struct decision *ret, struct err *err);
+enum err_code api_identity_changed(struct api_request *request, union api_out *ret,
+                                   struct err *err);
+enum err_code api_identity_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* How a device stands with captain, and (incident) what was noted of it last. */
+MUST_USE enum err_code api_identity_of(struct api_request *request, bool incident,
+                                       struct device_info *info, struct err *err);
 /* api_status.c */
 enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */

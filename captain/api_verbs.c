@@ -14,6 +14,12 @@
             api_rollout_action_prepare                                                             \
     }
 
+#define IDENTITY_VERB(verb)                                                                        \
+    {                                                                                              \
+        "device", verb, ROLE_ADMIN, &codec_device_verb, &codec_identity_info,                      \
+            api_identity_changed, api_identity_prepare                                             \
+    }
+
 const struct api_verb api_verbs[] = {
     {"artifact", "put", ROLE_RELEASE_MANAGER, &codec_artifact_put, &codec_artifact_state,
      api_artifact_put, NULL},
@@ -89,6 +95,17 @@ const struct api_verb api_verbs[] = {
     {"secret", "rm", ROLE_ADMIN, &codec_secret_query, &codec_secret_list, api_secret_removed,
      api_secret_rm_prepare},
     {"status", "show", ROLE_VIEWER, &codec_status_query, &codec_status, api_status_show, NULL},
+    {"token", "new", ROLE_ADMIN, &codec_token_new, &codec_token_info, api_token_created,
+     api_token_prepare},
+    {"token", "ls", ROLE_VIEWER, &codec_token_query, &codec_token_list, api_token_ls, NULL},
+    {"token", "revoke", ROLE_ADMIN, &codec_token_query, &codec_token_info, api_token_revoked,
+     api_token_revoke_prepare},
+    IDENTITY_VERB("approve"),
+    IDENTITY_VERB("reject"),
+    IDENTITY_VERB("revoke"),
+    IDENTITY_VERB("retire"),
+    {"device", "identities", ROLE_VIEWER, &codec_identity_query, &codec_identity_list,
+     api_identity_ls, NULL},
     {"log", "ls", ROLE_VIEWER, &codec_log_query, &codec_log_list, api_log_ls, NULL},
     {"log", "show", ROLE_VIEWER, &codec_log_query, &codec_log_info, api_log_show, NULL},
 };

@@ -11,7 +11,7 @@
 #include "common/log.h"
 #include "proto/codec.h"
 
-enum { TEXT_MAX_BYTES = 512, SUBJECT_MAX_BYTES = 2 * TOKEN_MAX + 2, KIND_MAX_BYTES = 32 };
+enum { TEXT_MAX_BYTES = 400, SUBJECT_MAX_BYTES = 2 * TOKEN_MAX + 2, KIND_MAX_BYTES = 32 };
 
 struct incidents {
     struct decisions *decisions;

@@ -248,6 +248,8 @@ static const struct codec_row device_info_rows[] = {
     SUBS(apps, device_app, 0, 8),        U64(events_stored, 0, COUNTER_MAX),
     U64(garbage, 0, COUNTER_MAX),        SUBS(events, device_event, 0, 50),
     I64(first_seen_ms, 0, INT64_MAX),    SUB(telemetry, device_info_telemetry),
+    TEXT(identity, 32, TOKEN),           TEXT(incident, CAUSE_MAX, TEXT),
+    I64(incident_ms, 0, INT64_MAX),
 };
 #undef S
 CODEC_TYPE(device_info, device_info, 256 << 10);

@@ -213,6 +213,9 @@ struct device_info {
     size_t events_len;
     int64_t first_seen_ms;
     const struct device_info_telemetry *telemetry; /* NULL: absent */
+    const char *identity;
+    const char *incident;
+    int64_t incident_ms;
 };
 struct device_list {
     struct codec_head head;
