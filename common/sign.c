@@ -156,15 +156,26 @@ enum err_code sign_seal(const char *type, struct bytes payload, const struct sig
     return codec_encode(&codec_envelope, &envelope, arena, ret, err);
 }
 
+static bool verifies(const uint8_t *key, struct bytes message, struct bytes signature)
+{
+    return signature.len == SIGN_SIGNATURE_BYTES &&
+           crypto_sign_verify_detached(signature.ptr, message.ptr, message.len, key) == 0;
+}
+
+bool sign_verify(const uint8_t public_key[static SIGN_PUBLIC_BYTES], struct bytes message,
+                 struct bytes signature)
+{
+    return sign_public_key_usable(public_key) && verifies(public_key, message, signature);
+}
+
 /* The key ids are not looked at: a signature counts for the key that verifies it. */
 static bool key_signed(const uint8_t *key, struct bytes pae, const struct envelope *envelope)
 {
-    for (size_t i = 0; i < envelope->signatures_len; i++) {
-        struct bytes sig = envelope->signatures[i].sig;
-        if (sig.len == SIGN_SIGNATURE_BYTES &&
-            crypto_sign_verify_detached(sig.ptr, pae.ptr, pae.len, key) == 0)
+    if (!sign_public_key_usable(key))
+        return false;
+    for (size_t i = 0; i < envelope->signatures_len; i++)
+        if (verifies(key, pae, envelope->signatures[i].sig))
             return true;
-    }
     return false;
 }
 
@@ -181,8 +192,7 @@ static enum err_code check_signatures(const struct envelope *envelope, const str
 {
     size_t signers = 0;
     for (size_t i = 0; i < role->keys_len; i++)
-        if (!key_is_repeated(role, i) && sign_public_key_usable(role->keys[i]) &&
-            key_signed(role->keys[i], pae, envelope))
+        if (!key_is_repeated(role, i) && key_signed(role->keys[i], pae, envelope))
             signers++;
     if (signers == 0)
         return err_set(err, ERR_BAD_SIGNATURE,

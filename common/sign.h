@@ -55,6 +55,11 @@ void sign_key_id(const uint8_t public_key[static SIGN_PUBLIC_BYTES], char ret[st
 /* False for the points of small order, those with a part of small order, and what is no point. */
 bool sign_public_key_usable(const uint8_t public_key[static SIGN_PUBLIC_BYTES]);
 
+/* Whether it is a valid signature of message by a usable key: 64 bytes, s below the group's order, R not
+ * of small order. */
+bool sign_verify(const uint8_t public_key[static SIGN_PUBLIC_BYTES], struct bytes message,
+                 struct bytes signature);
+
 /* The PAE of type and payload, in the arena; ERR_SIZE beyond its limit. */
 MUST_USE enum err_code sign_pae(const char *type, struct bytes payload, struct arena *arena,
                                 struct bytes *ret, struct err *err);
