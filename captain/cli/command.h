@@ -152,6 +152,7 @@ enum err_code cmd_root_rotate(struct invocation *invocation, struct err *err);
 enum err_code cmd_root_sign(struct invocation *invocation, struct err *err);
 enum err_code cmd_root_assemble(struct invocation *invocation, struct err *err);
 enum err_code cmd_root_lint(struct invocation *invocation, struct err *err);
+enum err_code cmd_root_publish(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_set(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_channel_show(struct invocation *invocation, struct err *err);

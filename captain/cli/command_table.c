@@ -104,6 +104,8 @@ const struct command commands[] = {
      F(KEY) | F(PASSPHRASE) | F(ROOT) | F(OUTPUT_DIR), 1, 1, cmd_root_sign},
     {"root", "assemble", "FILE COPY...", "put signatures of copies together",
      F(ROOT) | F(OUTPUT_DIR), 2, DOCUMENTS_MAX, cmd_root_assemble},
+    {"root", "publish", "FILE", "give it to captain, and so to the devices", F(ROOT) | F(REASON), 1,
+     1, cmd_root_publish},
     {"root", "lint", "[FILE]", "what is weak or ends soon; exit 1 then", F(ROOT), 0, 1,
      cmd_root_lint},
     {"channel", "set", "APP/CHANNEL APP@VERSION", "point a channel to a release", F(REASON), 2, 2,

@@ -30,7 +30,8 @@ static enum err_code load_keys(const struct invocation *invocation, struct keyri
     if (invocation->flags[FLAG_OUTPUT_DIR])
         return ERR_OK; /* signed later, elsewhere */
     err_set(err, ERR_USAGE, "no key to sign the release with");
-    return err_hint(err, "--key NAME; captain made one at its first start: DATA/keys/release.key");
+    return err_hint(err, "--key FILE, or a name of captain key ls; captain made one: "
+                         "DATA/keys/release.key");
 }
 
 static enum err_code encode(const struct release *release, struct arena *arena, struct bytes *ret,
