@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/no_dump.h"
 #include "common/notify.h"
 #include "proto/codec.h"
 
@@ -477,6 +478,7 @@ static void fill_options(struct captain *captain, const struct captain_options *
 
 enum err_code captain_serve(const struct captain_options *options, struct err *err)
 {
+    no_dump();
     struct serve *serve = mem_new(1, sizeof *serve);
     serve->captain.lock_fd = -1;
     serve->captain.started_ms = clock_unix_ms();
