@@ -20,6 +20,14 @@ static const char *wanted(const struct device_app *app)
     return str_equal(app->version, app->desired_version) ? "" : app->desired_version;
 }
 
+/* One that is not let in (any more) is more than offline. */
+static const char *contact(const struct device_info *info)
+{
+    if (info->identity[0] && !str_equal(info->identity, "approved"))
+        return info->identity;
+    return info->online ? "online" : "offline";
+}
+
 static void print_row(struct output_table *table, const struct device_info *info,
                       const struct device_app *app, struct arena *arena, int64_t now_ms)
 {
@@ -27,7 +35,7 @@ static void print_row(struct output_table *table, const struct device_info *info
     output_table_row(
         table, (const char *const[]){
                    info->device,
-                   info->online ? "online" : "offline",
+                   contact(info),
                    app ? output_text(arena_printf(arena, "%s/%s", app->app, app->channel)) : "",
                    app ? app->version : "",
                    app ? wanted(app) : "",
@@ -155,6 +163,10 @@ enum err_code cmd_device_show(struct invocation *invocation, struct err *err)
                  output_age(arena, info.last_seen_ms, clock_unix_ms()));
     output_field("first seen", "%s", output_time(arena, info.first_seen_ms));
     output_field("agent", "%s", info.agent_version);
+    output_field("identity", "%s", info.identity);
+    if (info.incident[0])
+        output_field("incident", "%s, %s", info.incident,
+                     output_age(arena, info.incident_ms, clock_unix_ms()));
     for (size_t i = 0; i < info.apps_len; i++)
         print_app(&info.apps[i]);
     if (info.telemetry)
