@@ -75,10 +75,10 @@ enum err_code root_document_check(const struct root *root, struct err *err)
             return err_set(err, ERR_USAGE, "a root has the role %s once, not %zu times", names[i],
                            found);
     }
-    for (size_t i = 0; i < root->roles_len; i++)
-        if (check_role(&root->roles[i], err))
-            return err->code;
-    return ERR_OK;
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; code == ERR_OK && i < root->roles_len; i++)
+        code = check_role(&root->roles[i], err);
+    return code;
 }
 
 enum err_code root_document_seal(const struct root *root, const struct sign_key *keys,
@@ -86,9 +86,13 @@ enum err_code root_document_seal(const struct root *root, const struct sign_key 
                                  struct err *err)
 {
     struct bytes payload;
-    if (root_document_check(root, err) || codec_encode(&codec_root, root, arena, &payload, err) ||
-        sign_seal(SIGN_TYPE_ROOT, payload, keys, keys_len, arena, ret, err))
-        return err->code;
+    enum err_code code = root_document_check(root, err);
+    if (code == ERR_OK)
+        code = codec_encode(&codec_root, root, arena, &payload, err);
+    if (code == ERR_OK)
+        code = sign_seal(SIGN_TYPE_ROOT, payload, keys, keys_len, arena, ret, err);
+    if (code != ERR_OK)
+        return code;
     if (ret->len > SIGN_ROOT_MAX_BYTES)
         return err_set(err, ERR_SIZE, "the root document has %zu bytes, at most %d are allowed",
                        ret->len, SIGN_ROOT_MAX_BYTES);

@@ -2,11 +2,10 @@
  *
  * Where captain is and who asks: named contexts in $XDG_CONFIG_HOME/captain/contexts.json (or
  * ~/.config), mode 0600:
- *   {"current": "lab", "contexts": {"lab": {"url": "nats://lab:4222", "creds": "/x.creds", "ca":
- * "/ca.pem", "operator": "ada", "release_key": "/keys/release.key", "root":
- * "/keys/root.dsse"}}} An unknown key, a wrong type,
- * or a file that others may read is an error that names file and place. Before the context come the
- * flags, then NATS_URL.
+ *   {"current": "lab", "contexts": {"lab": {"url": "nats://lab:4222", "creds": "/x.creds",
+ *    "ca": "/ca.pem", "operator": "ada", "release_key": "/keys/release.key", "root": "/root.dsse"}}}
+ * An unknown key, a wrong type, or a file that others may read is an error that names file and
+ * place. Before the context come the flags, then NATS_URL.
  */
 #pragma once
 

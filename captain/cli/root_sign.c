@@ -84,7 +84,7 @@ enum err_code root_print_progress(const struct invocation *invocation,
     struct root_file old;
     struct root next;
     bool found;
-    bool enough;
+    bool enough = false;
     if (find_old(invocation, &old, &found, err) || (found && check_chain(&old, draft, err)) ||
         count(found ? &old : NULL, draft, &enough, err))
         return err->code;

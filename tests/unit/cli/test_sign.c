@@ -16,7 +16,7 @@ static void write_release(struct world *world, const char *name, const struct re
 {
     const struct sign_key keys[] = {world->keys[ADA], world->keys[CARL]};
     struct bytes payload;
-    struct bytes envelope;
+    struct bytes envelope = {0};
     if (codec_encode(&codec_release, release, &world->arena, &payload, &world->err) ||
         sign_seal(SIGN_TYPE_RELEASE, payload, keys, 2, &world->arena, &envelope, &world->err))
         fail_msg("%s", world->err.text);
