@@ -22,7 +22,9 @@ struct app_artifact {
     struct app_artifact_order order;
     char hex[DIGEST_HEX];
     char incoming[PATH_BYTES];
-    bool fetched; /* by this object: what does not verify now will not be fetched again */
+    bool fetched; /* by this object */
+    bool mixed;   /* of several stores, or resumed: perhaps wrong only because of that */
+    bool checked; /* the last transfer has hashed by itself */
     struct download *download;
     struct verify *verify;
     struct err err;
@@ -189,7 +191,7 @@ static void on_verified(void *arg, int fd, const struct err *err)
         return;
     }
     remove_names(a); /* the next try gets it anew */
-    if (a->fetched || fetch(a) != ERR_OK)
+    if (a->checked || (a->fetched && !a->mixed) || fetch(a) != ERR_OK)
         finish(a);
 }
 
@@ -246,6 +248,11 @@ static enum err_code fetch(struct app_artifact *a)
         .size_bytes = artifact->size_bytes,
         .sha256 = artifact->sha256.ptr,
     };
+    /* Hashing once is enough, and the once that counts is ours. Only when that fails the helper
+     * hashes too, so that it can leave out the store that has wrong bytes. */
+    a->checked = a->fetched;
+    request.hash_later = !a->checked;
+    a->mixed = a->order.urls[1] != NULL || app_artifact_bytes_there(a->order.staging) > 0;
     a->fetched = true;
     return download_start(a->order.loop, &request, on_progress, on_fetched, a, &a->download,
                           &a->err);

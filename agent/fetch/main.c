@@ -41,7 +41,7 @@ struct order {
     uint64_t low_speed_bytes, low_speed_s;
     bool has_sha256;
     uint8_t sha256[DIGEST_BYTES];
-    bool hash_is_proof;
+    bool hash_later, hash_is_proof;
 };
 
 /* What is opened before privileges are given away. */
@@ -111,6 +111,7 @@ enum option_key {
     KEY_UNPACK_TO,
     KEY_UNPACK_BYTES_MAX,
     KEY_UNPACK_FILES_MAX,
+    KEY_HASH_LATER,
     KEY_HASH_IS_PROOF,
     KEY_LOW_SPEED,
     KEY_CA,
@@ -126,6 +127,7 @@ static const struct option OPTIONS[] = {
     {"unpack-to", required_argument, NULL, KEY_UNPACK_TO},
     {"unpack-bytes-max", required_argument, NULL, KEY_UNPACK_BYTES_MAX},
     {"unpack-files-max", required_argument, NULL, KEY_UNPACK_FILES_MAX},
+    {"hash-later", no_argument, NULL, KEY_HASH_LATER},
     {"hash-is-proof", no_argument, NULL, KEY_HASH_IS_PROOF},
     {"low-speed", required_argument, NULL, KEY_LOW_SPEED},
     {"ca", required_argument, NULL, KEY_CA},
@@ -187,6 +189,9 @@ static bool read_option(struct order *order, int key, const char *value)
     case KEY_UNPACK_TO:
         order->unpack_to = value;
         return true;
+    case KEY_HASH_LATER:
+        order->hash_later = true;
+        return true;
     case KEY_HASH_IS_PROOF:
         order->hash_is_proof = true;
         return true;
@@ -208,9 +213,10 @@ static enum err_code check_order(const struct order *order, struct err *err)
     if (fetches == unpacks || (fetches && order->unpack_to != NULL))
         return err_set(err, ERR_USAGE,
                        "captain-fetch needs --url, --to and --max-bytes, or --unpack-to alone");
-    if (order->hash_is_proof && (!order->has_sha256 || order->max_bytes > PROVEN_MAX_BYTES))
+    if (order->hash_is_proof &&
+        (!order->has_sha256 || order->hash_later || order->max_bytes > PROVEN_MAX_BYTES))
         return err_set(err, ERR_USAGE,
-                       "--hash-is-proof needs --sha256, and --max-bytes of at most %d",
+                       "--hash-is-proof needs --sha256 now, and --max-bytes of at most %d",
                        PROVEN_MAX_BYTES);
     return ERR_OK;
 }
@@ -291,6 +297,7 @@ static enum err_code transfer(const struct order *order, const struct places *pl
         .low_speed_bytes = (uint32_t)order->low_speed_bytes,
         .low_speed_s = (uint32_t)order->low_speed_s,
         .ca_pem = places->ca_pem,
+        .hash_later = order->hash_later,
         .hash_is_proof = order->hash_is_proof,
         .progress = on_progress,
         .arg = &said_ms,

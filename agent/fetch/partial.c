@@ -77,11 +77,10 @@ static enum err_code hash_again(struct partial *partial, struct err *err)
         if (got == 0)
             return ERR_OK;
         hash_update(partial->hash, chunk, (size_t)got);
-        partial->size_bytes += (uint64_t)got;
     }
 }
 
-static enum err_code take_over(struct partial *partial, bool resume, uint64_t max_bytes,
+static enum err_code take_over(struct partial *partial, const struct partial_options *options,
                                struct err *err)
 {
     struct stat st;
@@ -89,26 +88,32 @@ static enum err_code take_over(struct partial *partial, bool resume, uint64_t ma
         return err_set(err, ERR_CONFLICT, "another transfer is writing %s", partial->name);
     if (fstat(partial->fd, &st) != 0)
         return err_sys(err, errno, "looking at the file");
-    if (!S_ISREG(st.st_mode) || !resume || (uint64_t)st.st_size > max_bytes)
+    if (!S_ISREG(st.st_mode) || !options->resume || (uint64_t)st.st_size > options->max_bytes)
         return partial_restart(partial, err);
     read_tag(partial);
-    enum err_code code = hash_again(partial, err);
-    partial->flushed_bytes = partial->size_bytes;
-    return code;
+    partial->size_bytes = partial->flushed_bytes = (uint64_t)st.st_size;
+    if (partial->hashes)
+        return hash_again(partial, err);
+    return lseek(partial->fd, 0, SEEK_END) == st.st_size
+               ? ERR_OK
+               : err_sys(err, errno, "going to the end of what was fetched before");
 }
 
-enum err_code partial_open(struct partial *partial, int folder_fd, const char *name, bool resume,
-                           uint64_t max_bytes, struct err *err)
+enum err_code partial_open(struct partial *partial, const struct partial_options *options,
+                           struct err *err)
 {
-    *partial = (struct partial){.folder_fd = folder_fd, .name = name, .fd = -1};
-    partial_hidden_name(name, "part", partial->part_name);
-    partial_hidden_name(name, "tag", partial->tag_name);
-    partial->fd = openat(folder_fd, partial->part_name,
+    *partial = (struct partial){.folder_fd = options->folder_fd,
+                                .name = options->name,
+                                .hashes = options->hashes,
+                                .fd = -1};
+    partial_hidden_name(partial->name, "part", partial->part_name);
+    partial_hidden_name(partial->name, "tag", partial->tag_name);
+    partial->fd = openat(partial->folder_fd, partial->part_name,
                          O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (partial->fd < 0)
-        return err_sys(err, errno, "making a file beside %s", name);
+        return err_sys(err, errno, "making a file beside %s", partial->name);
     partial->hash = hash_new();
-    enum err_code code = take_over(partial, resume, max_bytes, err);
+    enum err_code code = take_over(partial, options, err);
     if (code != ERR_OK)
         partial_close(partial);
     return code;
@@ -156,7 +161,8 @@ enum err_code partial_append(struct partial *partial, const void *data, size_t l
             partial_remove(partial);
         return write_failed(why, err);
     }
-    hash_update(partial->hash, data, len);
+    if (partial->hashes)
+        hash_update(partial->hash, data, len);
     partial->size_bytes += len;
     uint64_t waiting = partial->size_bytes - partial->flushed_bytes;
     if (waiting >= PARTIAL_FLUSH_BYTES) {
@@ -172,7 +178,7 @@ enum err_code partial_check(struct partial *partial, const uint8_t *sha256, stru
 {
     uint8_t digest[DIGEST_BYTES];
     hash_final(partial->hash, digest);
-    if (sha256 == NULL || memcmp(digest, sha256, DIGEST_BYTES) == 0)
+    if (sha256 == NULL || !partial->hashes || memcmp(digest, sha256, DIGEST_BYTES) == 0)
         return ERR_OK;
     char got[DIGEST_HEX];
     char want[DIGEST_HEX];

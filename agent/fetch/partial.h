@@ -28,6 +28,7 @@ struct partial {
     char part_name[PARTIAL_NAME_MAX];
     char tag_name[PARTIAL_NAME_MAX];
     int fd;
+    bool hashes;
     struct hash *hash;
     uint64_t size_bytes;
     uint64_t flushed_bytes;    /* write-back was started up to here */
@@ -39,10 +40,17 @@ struct partial {
 /* The hidden name beside `name` with this suffix ("part", "tag", "unpack"). */
 void partial_hidden_name(const char *name, const char *suffix, char ret[static PARTIAL_NAME_MAX]);
 
-/* Opens what is there (resume, at most max_bytes of it) or makes it empty. ERR_CONFLICT when
- * another process has it. */
-MUST_USE enum err_code partial_open(struct partial *partial, int folder_fd, const char *name,
-                                    bool resume, uint64_t max_bytes, struct err *err);
+struct partial_options {
+    int folder_fd; /* borrowed, as name */
+    const char *name;
+    bool resume; /* what is there, at most max_bytes of it; else it is made empty */
+    uint64_t max_bytes;
+    bool hashes; /* false: partial_check accepts any bytes, somebody else will hash them */
+};
+
+/* ERR_CONFLICT when another process has it. */
+MUST_USE enum err_code partial_open(struct partial *partial, const struct partial_options *options,
+                                    struct err *err);
 /* Empty again, and from nowhere. */
 MUST_USE enum err_code partial_restart(struct partial *partial, struct err *err);
 /* Notes where the bytes to come are from. */

@@ -456,8 +456,14 @@ static enum err_code fetch_any(struct transfer *t, struct err *err)
 
 static enum err_code fetch(struct transfer *t, struct err *err)
 {
-    enum err_code code = partial_open(&t->partial, t->options->folder_fd, t->options->name,
-                                      t->options->sha256 != NULL, limit_bytes(t->options), err);
+    const struct partial_options options = {
+        .folder_fd = t->options->folder_fd,
+        .name = t->options->name,
+        .resume = t->options->sha256 != NULL,
+        .max_bytes = limit_bytes(t->options),
+        .hashes = !t->options->hash_later,
+    };
+    enum err_code code = partial_open(&t->partial, &options, err);
     if (code != ERR_OK)
         return code;
     t->curl = curl_easy_init();

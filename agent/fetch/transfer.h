@@ -27,6 +27,7 @@ struct transfer_options {
     uint32_t low_speed_bytes; /* per second over low_speed_s: ERR_TOO_SLOW */
     uint32_t low_speed_s;
     struct bytes ca_pem;           /* the only authorities trusted; empty: the system's */
+    bool hash_later;               /* the agent does: here only the size is checked */
     bool hash_is_proof;            /* who answers is not asked; only with sha256 */
     transfer_progress_fn progress; /* after each piece; may be NULL */
     void *arg;

@@ -114,6 +114,8 @@ static enum err_code build(struct command *command, const struct download_reques
         add(command, "--sha256", arena_strdup(&command->arena, hex));
     }
     add_low_speed(command, request);
+    if (request->hash_later)
+        add(command, "--hash-later", NULL);
     if (request->hash_is_proof)
         add(command, "--hash-is-proof", NULL);
     if (request->ca_path != NULL)

@@ -36,6 +36,7 @@ struct download_request {
     uint32_t low_speed_bytes; /* per second, over low_speed_s: ERR_TOO_SLOW; 0: 1,000 */
     uint32_t low_speed_s;     /* 0: 30 */
     const char *ca_path;      /* PEM for https, the only ones trusted; NULL: the system's */
+    bool hash_later;          /* sha256 is for resuming only; who fetches hashes it himself */
     bool hash_is_proof;       /* who answers is not asked, because sha256 says it all: only with
                                * sha256, and at most DOWNLOAD_PROVEN_MAX_BYTES */
 };

@@ -222,7 +222,7 @@ struct world {
     char hex[DIGEST_HEX];
     struct config config;
     struct artifact artifact;
-    const char *urls[2];
+    const char *urls[3];
     struct app_artifact *running;
     unsigned ends;
     struct err err;
@@ -416,6 +416,42 @@ static void test_artifact__swapped_on_the_server_is_14(void **state)
     assert_int_equal(app_artifact_bytes_there(w->staging), 0);
 }
 
+static void test_artifact__leaves_out_the_store_that_has_wrong_bytes(void **state)
+{
+    struct world *w = *state;
+    struct fault_http_counts counts;
+    char *wrong = mem_new(1, BODY_BYTES);
+    memcpy(wrong, w->body, BODY_BYTES);
+    wrong[5] ^= 1;
+    struct fault_http *first = fault_http_start(wrong, BODY_BYTES, "w");
+    w->urls[1] = w->urls[0];
+    w->urls[0] = fault_http_url(first);
+    enum err_code code = run(w);
+    fault_http_free(first);
+    mem_free(wrong);
+    assert_int_equal(code, ERR_OK);
+    assert_placed(w);
+    fault_http_counts(w->http, &counts);
+    assert_int_equal(counts.requests, 1);
+}
+
+/* The first half is of another file than the rest, and no ETag tells. */
+static void test_artifact__mends_what_was_put_together_wrongly(void **state)
+{
+    struct world *w = *state;
+    struct fault_http_plan plan = {.cut_after = BODY_BYTES / 2, .no_etag = true};
+    w->body[5] ^= 1;
+    fault_http_change(w->http, w->body, BODY_BYTES, "");
+    fault_http_plan(w->http, &plan);
+    assert_int_equal(run(w), ERR_NO_CONTACT);
+    w->body[5] ^= 1;
+    fault_http_change(w->http, w->body, BODY_BYTES, "");
+    plan.cut_after = 0;
+    fault_http_plan(w->http, &plan);
+    assert_int_equal(run(w), ERR_OK);
+    assert_placed(w);
+}
+
 static void test_artifact__endless_body_is_15(void **state)
 {
     struct world *w = *state;
@@ -596,6 +632,8 @@ int main(int argc, char **argv)
         T(test_artifact__is_fetched_verified_and_placed),
         T(test_artifact__damaged_on_the_disk_is_fetched_again),
         T(test_artifact__swapped_on_the_server_is_14),
+        T(test_artifact__leaves_out_the_store_that_has_wrong_bytes),
+        T(test_artifact__mends_what_was_put_together_wrongly),
         T(test_artifact__endless_body_is_15),
         T(test_artifact__redirects_to_other_schemes_are_denied),
         T(test_artifact__goes_on_after_a_cut),

@@ -191,6 +191,60 @@ static void test_download__cancel_at_once_is_silent(void **state)
     assert_int_equal(w->progresses, 0);
 }
 
+static void test_download__keeps_the_hash_for_later(void **state)
+{
+    struct world *w = *state;
+    w->request.hash_later = true;
+    w->sha256[0] ^= 1;
+    assert_int_equal(run(w), ERR_OK);
+    assert_true(file_is_there(w));
+}
+
+/* ---- few bytes, known by their hash ---- */
+
+static void test_download__brings_what_its_hash_proves(void **state)
+{
+    struct world *w = *state;
+    struct arena arena;
+    struct bytes found;
+    uint8_t sha256[DIGEST_BYTES];
+    hash_bytes(bytes_of("the bundle", 10), sha256);
+    fault_http_change(w->http, "the bundle", 10, "b");
+    struct download_proven request = {
+        .helper = w->request.helper,
+        .user = geteuid() == 0 ? "nobody" : NULL,
+        .url = fault_http_url(w->http),
+        .sha256 = sha256,
+        .folder = w->dir,
+    };
+    arena_init(&arena, 1 << 20);
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_OK);
+    assert_int_equal(found.len, 10);
+    assert_memory_equal(found.ptr, "the bundle", 10);
+    fault_http_change(w->http, "the bungle", 10, "c");
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_HASH);
+    fault_http_change(w->http, w->body, DOWNLOAD_PROVEN_MAX_BYTES + 1, "d");
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_SIZE);
+    fault_http_plan(w->http, &(struct fault_http_plan){.endless = true});
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_SIZE);
+    fault_http_plan(w->http, &(struct fault_http_plan){.status = 404});
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_NOT_FOUND);
+    /* A helper that says done and has nothing, or something else. */
+    char *liar = tempdir_path(w->dir, "liar");
+    tempdir_write(liar, "#!/bin/sh\necho done 1\n", 22);
+    assert_int_equal(chmod(liar, 0755), 0);
+    request.helper = liar;
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_NOT_FOUND);
+    static const char other[] = "#!/bin/sh\nprintf 'other bytes' > $4\necho done 1\n";
+    tempdir_write(liar, other, sizeof other - 1);
+    assert_int_equal(download_proven(&request, &arena, &found, &w->err), ERR_HASH);
+    assert_int_equal(unlink(liar), 0);
+    assert_int_equal(rmdir(w->dir), 0); /* nothing is left */
+    assert_int_equal(mkdir(w->dir, 0700), 0);
+    free(liar);
+    arena_fini(&arena);
+}
+
 /* ---- as root, for another user ---- */
 
 static void test_download__gives_the_folder_to_the_helpers_user(void **state)
@@ -318,6 +372,8 @@ int main(void)
         T(test_download__passes_the_low_speed_limit),
         T(test_download__cancel_kills_and_the_next_resumes),
         T(test_download__cancel_at_once_is_silent),
+        T(test_download__keeps_the_hash_for_later),
+        T(test_download__brings_what_its_hash_proves),
         T(test_download__gives_the_folder_to_the_helpers_user),
         T(test_download__gives_no_folder_behind_a_link),
         T(test_download__believes_no_helper_that_breaks_the_protocol),
