@@ -203,8 +203,8 @@ void house_publish_signed(struct house *h, const struct released *r, const struc
     desired.app = "hello";
     desired.channel = "stable";
     desired.generation = generation;
-    desired.issued_ms = clock_unix_ms();
-    desired.expires_ms = clock_unix_ms() + 3600 * 1000;
+    desired.issued_ms = clock_unix_ms() + h->ahead_ms;
+    desired.expires_ms = desired.issued_ms + 3600 * 1000;
     desired.release_digest = bytes_of(r->digest, DIGEST_BYTES);
     desired.release_sequence = h->sequence;
     desired.release_version = r->version;
@@ -417,7 +417,8 @@ void house_start_agent(struct house *h)
 {
     const char *argv[] = {getenv("CAPTAIN_AGENT_BIN"), "--config", house_path_in(h, "agent.json"),
                           NULL};
-    struct proc_options options = {.argv = argv, .out_path = house_path_in(h, "agent.log")};
+    struct proc_options options = {
+        .argv = argv, .env = h->agent_env, .out_path = house_path_in(h, "agent.log")};
     assert_non_null(argv[0]);
     h->agent = proc_start(&options);
 }

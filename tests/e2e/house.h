@@ -50,6 +50,8 @@ struct house {
     uint64_t generation, decision, sequence;
     const char *extra,
         *app_extra; /* of the configuration, ", \"a\": 1"; set before it is written */
+    const char *const *agent_env; /* added to the agent's environment; NULL: none */
+    int64_t ahead_ms;             /* of captain's clock: what it signs */
     /* what desired says beside the release: base, cohort, rollout, lease */
     struct desired more;
     /* what captain knows */
