@@ -4,6 +4,7 @@
  * is the half that talks to NATS.
  */
 #include <assert.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -414,6 +415,14 @@ enum err_code bus_consume(struct bus *bus, const char *stream, uint64_t start_se
 }
 
 /* ---- open and close ---- */
+
+/* A thread of the library frees a connection's TLS after it has told that it is closed; at the end
+ * of a short program OpenSSL would tear itself down under it. It must be the first call, and the
+ * end of the process gives everything back anyway. */
+__attribute__((constructor)) static void keep_openssl(void)
+{
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
 
 static void copy_options(struct bus *bus, const struct bus_options *from)
 {
