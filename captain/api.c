@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "captain/api_private.h"
+#include "captain/inbox.h"
 #include "common/base/mem.h"
 #include "common/log.h"
 
@@ -160,11 +161,21 @@ static MUST_USE enum err_code read_request(struct api_request *request, struct b
     return code == ERR_OK ? code : err_wrap(err, "%s.%s", request->verb->noun, request->verb->verb);
 }
 
+/* With roles an operator is answered in its own inbox only. */
+static bool may_answer(const struct captain *captain, const struct bus_message *message)
+{
+    char owner[TOKEN_MAX + 4];
+    const char *name = message->subject + strlen("api.");
+    (void)snprintf(owner, sizeof owner, "op.%.*s", (int)strcspn(name, "."), name);
+    return !captain->account || inbox_is_own(captain->incidents, message, owner);
+}
+
 static void on_request(void *arg, const struct bus_message *message)
 {
     struct api *api = arg;
     struct err err = {0};
-    if (!message->reply || strlen(message->reply) > BUS_SUBJECT_MAX)
+    if (!message->reply || strlen(message->reply) > BUS_SUBJECT_MAX ||
+        !may_answer(api->captain, message))
         return; /* nobody waits for an answer */
     struct api_request *request = mem_new(1, sizeof *request);
     request->captain = api->captain;

@@ -260,14 +260,23 @@ static enum err_code name_store(struct captain *captain, struct err *err)
     size_t len = colon ? (size_t)(colon - listen) : strlen(listen);
     bool any = len == 0 || strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
     (void)gethostname(host, sizeof host - 1);
-    int made = given ? snprintf(captain->store_url, sizeof captain->store_url, "%s", given)
-                     : snprintf(captain->store_url, sizeof captain->store_url, "http://%.*s:%u",
-                                any ? (int)strlen(host) : (int)len, any ? host : listen,
-                                (unsigned)http_server_port(captain->http));
+    int made =
+        given ? snprintf(captain->store_url, sizeof captain->store_url, "%s", given)
+              : snprintf(captain->store_url, sizeof captain->store_url, "http%s://%.*s:%u",
+                         captain->options.tls_cert ? "s" : "", any ? (int)strlen(host) : (int)len,
+                         any ? host : listen, (unsigned)http_server_port(captain->http));
     if (made < 0 || (size_t)made >= sizeof captain->store_url)
         return err_set(err, ERR_SIZE, "the store's URL is longer than %zu bytes",
                        sizeof captain->store_url - 1);
     return ERR_OK;
+}
+
+static enum err_code open_http(struct captain *captain, struct err *err)
+{
+    const struct captain_options *options = &captain->options;
+    const struct http_tls tls = {options->tls_cert, options->tls_key};
+    return http_server_open(options->listen, options->folder, options->tls_cert ? &tls : NULL,
+                            &captain->http, err);
 }
 
 static enum err_code open_bus(struct serve *serve, struct err *err)
@@ -275,6 +284,7 @@ static enum err_code open_bus(struct serve *serve, struct err *err)
     struct captain *captain = &serve->captain;
     struct bus_options options = {.url = captain->options.nats_url,
                                   .name = "captain",
+                                  .inbox_prefix = "_INBOX.captain",
                                   .creds_path = captain->options.nats_creds,
                                   .tls_ca_path = captain->options.nats_ca,
                                   .reconnect_max_ms = RECONNECT_MAX_MS,
@@ -359,8 +369,13 @@ static enum err_code open_metrics(struct captain *captain, struct err *err)
 
 static enum err_code open_rollouts(struct captain *captain, struct err *err)
 {
-    const struct rollouts_parts parts = {captain->loop,  captain->bus,       captain->db,
-                                         captain->fleet, captain->decisions, captain->holder};
+    const struct rollouts_parts parts = {captain->loop,
+                                         captain->bus,
+                                         captain->db,
+                                         captain->fleet,
+                                         captain->decisions,
+                                         captain->holder,
+                                         captain->account ? captain->incidents : NULL};
     enum err_code code = rollouts_open(&parts, &captain->rollouts, err);
     if (code == ERR_OK)
         code = open_metrics(captain, err);
@@ -411,7 +426,7 @@ static enum err_code open_all(struct serve *serve, struct err *err)
     if (code == ERR_OK)
         code = open_state(serve, err);
     if (code == ERR_OK)
-        code = http_server_open(captain->options.listen, serve->folder, &captain->http, err);
+        code = open_http(captain, err);
     if (code == ERR_OK)
         code = name_store(captain, err);
     if (code == ERR_OK)

@@ -24,11 +24,12 @@
 struct captain_options {
     const char *folder; /* state: captain.db, keys/, artifact/, release/, root.dsse, captain.lock */
     const char *nats_url;
-    const char *nats_creds; /* or NULL */
-    const char *nats_ca;    /* or NULL */
-    const char *listen;     /* of the artifact store; NULL: "127.0.0.1:0" */
-    const char *store_url;  /* what devices are told; NULL: http:// and the address listened on */
-    const char *tenant;     /* NULL: "default" */
+    const char *nats_creds;         /* or NULL */
+    const char *nats_ca;            /* or NULL */
+    const char *listen;             /* of the artifact store; NULL: "127.0.0.1:0" */
+    const char *tls_cert, *tls_key; /* of the artifact store (PEM); NULL: plain HTTP */
+    const char *store_url; /* what devices are told; NULL: http(s):// and the address listened on */
+    const char *tenant;    /* NULL: "default" */
     const char
         *fetch_helper; /* path of captain-fetch, for metrics from outside; NULL: there are none */
     /* "file:PATH" (relative to folder), "credential:NAME", "env:NAME"; NULL: captain keeps no secrets */

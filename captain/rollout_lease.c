@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "captain/inbox.h"
 #include "captain/rollouts_private.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
@@ -126,6 +127,9 @@ void rollouts_on_lease(void *arg, const struct bus_message *message)
     struct arena arena DEFER(arena_fini) = {0};
     if (!r->ready)
         return; /* the device asks again */
+    if (r->parts.incidents &&
+        !inbox_is_own(r->parts.incidents, message, message->subject + strlen("lease.")))
+        return;
     arena_init(&arena, REQUEST_ARENA_BYTES);
     if (!device_of(message->subject, device) ||
         codec_decode(&codec_lease_request, message->data, &arena, &request, &err) != ERR_OK) {

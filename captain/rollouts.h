@@ -31,6 +31,8 @@ struct rollouts_parts {
     struct fleet *fleet;
     struct decisions *decisions;
     const char *holder; /* "host:pid", the actor of what captain decides */
+    /* With roles (else NULL): a lease is answered only to the device's own inbox. */
+    struct incidents *incidents;
 };
 
 /* Subscribes lease.*.* (before bus_start); loads and replays what lives. */

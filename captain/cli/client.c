@@ -80,9 +80,12 @@ static enum err_code connect_bus(struct client *client, struct err *err)
 {
     uint64_t seed;
     clock_random(&seed, sizeof seed);
+    char inbox[TOKEN_MAX + 16]; /* the one that the role of an operator may listen to */
+    (void)snprintf(inbox, sizeof inbox, "_INBOX.op.%s", client->context.operator_name);
     struct bus_options options = {
         .url = client->context.url,
         .name = "captain cli",
+        .inbox_prefix = inbox,
         .creds_path = client->context.creds,
         .tls_ca_path = client->context.ca,
         .seed = seed,

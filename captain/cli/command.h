@@ -205,4 +205,5 @@ enum err_code cmd_context_show(struct invocation *invocation, struct err *err);
 enum err_code cmd_context_create(struct invocation *invocation, struct err *err);
 enum err_code cmd_context_use(struct invocation *invocation, struct err *err);
 enum err_code cmd_context_rm(struct invocation *invocation, struct err *err);
+enum err_code cmd_init(struct invocation *invocation, struct err *err);
 enum err_code cmd_dev(struct invocation *invocation, struct err *err);

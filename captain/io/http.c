@@ -7,6 +7,7 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "captain/io/http_range.h"
+#include "common/base/arena.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/file.h"
@@ -24,16 +26,26 @@ enum {
     IDLE_TIMEOUT_S = 60,
     BACKLOG = 1024,
     HOST_MAX = 256,
+    DIRS = 3,
+    TLS_CERT_MAX_BYTES = 64 << 10,
+    TLS_KEY_MAX_BYTES = 16 << 10,
 };
+/* GnuTLS's words: versions before 1.2 are out. */
+#define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct http_server {
     struct MHD_Daemon *daemon;
-    int artifact_dir;
-    int release_dir;
+    int dirs[DIRS];
     uint16_t port;
+    struct arena arena;          /* holds cert */
+    const char *cert;            /* PEM; NULL: no TLS */
+    char key[TLS_KEY_MAX_BYTES]; /* PEM; wiped at the end */
 };
 
-/* Answers. The handler runs on the server's own thread and reads nothing but the two folders. */
+/* What is served: files by their digest. */
+static const char *const DIR_NAMES[DIRS] = {"artifact", "release", "trust"};
+
+/* Answers. The handler runs on the server's own thread and reads nothing but those folders. */
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
 {
@@ -155,27 +167,32 @@ static int open_named(int dir, const char *name, uint64_t *ret_size)
     return fd;
 }
 
+/* The folder that "/<folder>/<name>" asks for, and the name; -1: none of ours. */
+static int find_dir(const struct http_server *server, const char *url, const char **ret_name)
+{
+    for (int i = 0; i < DIRS; i++) {
+        size_t len = strlen(DIR_NAMES[i]);
+        if (url[0] != '/' || strncmp(url + 1, DIR_NAMES[i], len) != 0 || url[1 + len] != '/')
+            continue;
+        *ret_name = url + 2 + len;
+        return server->dirs[i];
+    }
+    return -1;
+}
+
 static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload_data,
                               size_t *upload_data_size, void **request_arg)
 {
-    static const char artifact[] = "/artifact/", release[] = "/release/";
     const struct http_server *server = arg;
     const char *name = "";
     uint64_t size = 0;
-    int dir = -1;
     (void)version, (void)upload_data, (void)upload_data_size, (void)request_arg;
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     if (strcmp(url, "/healthz") == 0)
         return send_text(connection, MHD_HTTP_OK, "ok\n");
-    if (strncmp(url, artifact, sizeof artifact - 1) == 0) {
-        dir = server->artifact_dir;
-        name = url + sizeof artifact - 1;
-    } else if (strncmp(url, release, sizeof release - 1) == 0) {
-        dir = server->release_dir;
-        name = url + sizeof release - 1;
-    }
+    const int dir = find_dir(server, url, &name);
     const int fd = open_named(dir, name, &size);
     if (fd < 0)
         return send_text(connection, MHD_HTTP_NOT_FOUND, "not found\n");
@@ -270,35 +287,63 @@ static MUST_USE enum err_code open_dir(const char *folder, const char *name, int
     return ERR_OK;
 }
 
+static MUST_USE enum err_code load_tls(struct http_server *server, const struct http_tls *tls,
+                                       struct err *err)
+{
+    struct bytes cert;
+    size_t key_len = 0;
+    enum err_code code = file_read(tls->cert_path, TLS_CERT_MAX_BYTES, &server->arena, &cert, err);
+    if (code == ERR_OK)
+        code = file_read_secret(tls->key_path, server->key, sizeof server->key, &key_len, err);
+    if (code == ERR_OK)
+        server->cert = (const char *)cert.ptr; /* file_read ends it with a NUL */
+    return code;
+}
+
 /* Takes listen_fd when it succeeds. Signals are for the loop thread: the server's inherits a full
  * mask. */
 static MUST_USE enum err_code start_daemon(struct http_server *server, int listen_fd,
                                            struct err *err)
 {
     sigset_t all, before;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)server->cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, server->key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL}};
+    const unsigned flags = server->cert ? MHD_USE_TLS : 0;
+    if (!server->cert)
+        tls[0].option = MHD_OPTION_END;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, answer, server,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | flags, 0, NULL, NULL, answer,
+                         server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!server->daemon)
-        return err_set(err, ERR_FAILED, "the HTTP server of the artifact store does not start");
-    return ERR_OK;
+    if (server->daemon)
+        return ERR_OK;
+    (void)err_set(err, ERR_FAILED, "the HTTP server of the artifact store does not start");
+    return server->cert ? err_hint(err, "look whether the TLS certificate and its key are whole "
+                                        "and belong together")
+                        : ERR_FAILED;
 }
 
-enum err_code http_server_open(const char *address, const char *folder, struct http_server **ret,
-                               struct err *err)
+enum err_code http_server_open(const char *address, const char *folder, const struct http_tls *tls,
+                               struct http_server **ret, struct err *err)
 {
     struct http_server *server = mem_new(1, sizeof *server);
     int listen_fd = -1;
-    server->artifact_dir = -1;
-    server->release_dir = -1;
-    enum err_code code = open_dir(folder, "artifact", &server->artifact_dir, err);
-    if (code == ERR_OK)
-        code = open_dir(folder, "release", &server->release_dir, err);
+    enum err_code code = ERR_OK;
+    arena_init(&server->arena, 2 * TLS_CERT_MAX_BYTES);
+    for (int i = 0; i < DIRS; i++)
+        server->dirs[i] = -1;
+    for (int i = 0; code == ERR_OK && i < DIRS; i++)
+        code = open_dir(folder, DIR_NAMES[i], &server->dirs[i], err);
+    if (code == ERR_OK && tls)
+        code = load_tls(server, tls, err);
     if (code == ERR_OK)
         code = listen_on(address, &listen_fd, &server->port, err);
     if (code == ERR_OK)
@@ -324,9 +369,10 @@ void http_server_close(struct http_server *server)
         return;
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    if (server->artifact_dir >= 0)
-        (void)close(server->artifact_dir);
-    if (server->release_dir >= 0)
-        (void)close(server->release_dir);
+    for (int i = 0; i < DIRS; i++)
+        if (server->dirs[i] >= 0)
+            (void)close(server->dirs[i]);
+    sodium_memzero(server->key, sizeof server->key);
+    arena_fini(&server->arena);
     mem_free(server);
 }

@@ -58,7 +58,7 @@ static int set_up(void **state)
     assert_int_equal(
         artifacts_put(store, digest, 0, 0, bytes_of(NULL, 0), &next, &complete, &f->err), ERR_OK);
     artifacts_close(store);
-    assert_int_equal(http_server_open("127.0.0.1:0", f->dir, &f->server, &f->err), ERR_OK);
+    assert_int_equal(http_server_open("127.0.0.1:0", f->dir, NULL, &f->server, &f->err), ERR_OK);
     *state = f;
     return 0;
 }
@@ -380,7 +380,7 @@ static void test_http__a_taken_port_is_named(void **state)
     char address[64];
     struct http_server *second = NULL;
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", http_server_port(f->server));
-    assert_int_equal(http_server_open(address, f->dir, &second, &f->err), ERR_CONFLICT);
+    assert_int_equal(http_server_open(address, f->dir, NULL, &second, &f->err), ERR_CONFLICT);
     assert_non_null(strstr(f->err.text, strchr(address, ':') + 1));
     assert_non_null(strstr(f->err.text, "127.0.0.1"));
     assert_null(second);
@@ -394,8 +394,8 @@ static void test_http__addresses_are_checked(void **state)
         "::1:0", "[::1]",     "example.org:80", "127.0.0.1:80a"};
     struct http_server *server = NULL;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_int_equal(http_server_open(bad[i], f->dir, &server, &f->err), ERR_USAGE);
-    assert_int_equal(http_server_open("0.0.0.0:0", f->dir, &server, &f->err), ERR_OK);
+        assert_int_equal(http_server_open(bad[i], f->dir, NULL, &server, &f->err), ERR_USAGE);
+    assert_int_equal(http_server_open("0.0.0.0:0", f->dir, NULL, &server, &f->err), ERR_OK);
     assert_int_not_equal(http_server_port(server), 0);
     http_server_close(server);
 }
