@@ -181,11 +181,12 @@ static enum err_code judge(struct asking *asking, struct store_token *ret_token,
 
 static void refuse(struct asking *asking, const struct admit_verdict *verdict)
 {
-    const char *token = asking->request.token;
-    if (verdict->incident)
-        incidents_note(asking->enrol->parts.incidents, verdict->incident,
-                       str_equal(verdict->incident, "token") ? token : asking->device, "%s%s%s: %s",
-                       asking->device, token[0] ? " with join token " : "", token, verdict->reason);
+    struct incidents *incidents = asking->enrol->parts.incidents;
+    if (str_equal(verdict->incident, "token"))
+        incidents_note(incidents, "token", asking->request.token, "%s: %s", asking->device,
+                       verdict->reason);
+    else if (verdict->incident)
+        incidents_note(incidents, verdict->incident, asking->device, "%s", verdict->reason);
     send_refusal(asking, verdict->code, verdict->reason);
 }
 
