@@ -55,10 +55,8 @@ static void enqueue(struct secrets *s, uint32_t device)
 
 static void look_at_all(struct secrets *s)
 {
-    struct fleet_totals totals;
-    fleet_totals(s->fleet, clock_unix_ms(), &totals);
     s->pass_next = 0;
-    s->pass_end = (uint32_t)totals.devices;
+    s->pass_end = fleet_len(s->fleet);
     work_soon(s);
 }
 
@@ -181,11 +179,14 @@ static void changed(struct secrets *s)
 
 /* Events. */
 
-/* One that has never spoken has no apps yet, and its first word comes here. */
+/* One that has never spoken has no apps yet, nor one that was out: its first word comes here. */
 static void identity_changed(struct secrets *s, const struct log_entry *entry)
 {
     const uint32_t device = fleet_find(s->fleet, entry->subject);
-    if (device != FLEET_NONE && (s->list_len > 0 || s->any))
+    if (device == FLEET_NONE)
+        return;
+    device_at(s, device)->apps = 0;
+    if (s->list_len > 0 || s->any)
         enqueue(s, device);
 }
 
