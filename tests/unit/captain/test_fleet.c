@@ -406,9 +406,46 @@ static void test_fleet__needs_at_most_200_bytes_per_device(void **state)
     fleet_free(fleet);
 }
 
+static void test_fleet__one_that_is_out_is_in_no_count(void **state)
+{
+    (void)state;
+    struct fleet *fleet = fleet_new(8, ONLINE_MS);
+    struct fleet_totals totals;
+    struct fleet_count counts[4];
+    struct fleet_row row;
+    const struct fleet_app_report said = app("demo/stable", "demo@1.0", 4, 7);
+    const uint32_t gone = fleet_add(fleet, "lyon/gate-1"), stays = fleet_add(fleet, "lyon/gate-2");
+    assert_int_equal(fleet_report(fleet, gone, start_ms, &said, 1), FLEET_NEW);
+    assert_int_equal(fleet_report(fleet, stays, start_ms, &said, 1), FLEET_NEW);
+    fleet_put_out(fleet, gone, true);
+    fleet_put_out(fleet, gone, true);
+    assert_int_equal(fleet_report(fleet, gone, start_ms + 1, &said, 1), FLEET_REFUSED);
+    fleet_seen(fleet, gone, start_ms + 1);
+    fleet_totals(fleet, start_ms + 1, &totals);
+    assert_int_equal(totals.devices, 1);
+    assert_int_equal(totals.online, 1);
+    assert_int_equal(fleet_len(fleet), 2);
+    assert_int_equal(fleet_release_devices(fleet, "demo@1.0"), 1);
+    assert_int_equal(fleet_channel_counts(fleet, "demo/stable", counts, 4), 1);
+    assert_int_equal(counts[0].by_state[4], 1);
+    fleet_row(fleet, gone, &row);
+    assert_int_equal(row.apps_len, 0);
+    assert_int_equal(row.last_seen_ms, 0);
+    assert_true(fleet_is_out(fleet, gone) && !fleet_is_out(fleet, stays));
+
+    fleet_put_out(fleet, gone, false);
+    assert_int_equal(fleet_report(fleet, gone, start_ms + 2, &said, 1), FLEET_NEW);
+    fleet_totals(fleet, start_ms + 2, &totals);
+    assert_int_equal(totals.devices, 2);
+    assert_int_equal(totals.online, 2);
+    assert_int_equal(fleet_release_devices(fleet, "demo@1.0"), 2);
+    fleet_free(fleet);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fleet__one_that_is_out_is_in_no_count),
         cmocka_unit_test(test_fleet__counts_as_a_recount_does),
         cmocka_unit_test(test_fleet__device_that_leaves_a_channel_is_taken_from_its_counts),
         cmocka_unit_test(test_fleet__refuses_what_breaks_a_bound_and_changes_nothing),
