@@ -42,7 +42,7 @@ void app_load_current(struct app *app)
     if (release_dir_current(&app->dir, &current.set, current.digest, &err) != ERR_OK)
         log_err(app->options.app->app, &err);
     if (current.set && !(app->current.set && digest_is(&current, app->current.digest))) {
-        app_forget_change(app);
+        app_reload_cancel(app->settings.reload); /* it borrows the plan */
         app_services_detach(app->services);
         app_checks_stop(app->checks);
         if (app_release_load(&app->current, &app->load, current.digest, &err) != ERR_OK) {

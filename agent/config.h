@@ -7,7 +7,9 @@
  *              "cert": "agent.pem", "key": "agent.key"},
  *     "root": "/etc/captain/root.dsse",          the trust anchor: the fleet's signed root document
  *     "folder": "/var/lib/captain-agent",
- *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}, "lock": "/run/hello.lock"}},
+ *     "apps": {"hello": {"channel": "stable", "env": {"PORT": "8080"}, "lock": "/run/hello.lock",
+ *                        "user": "hello"}},
+ *     "secrets": "/run/captain-agent",           tmpfs; default: $RUNTIME_DIRECTORY, else this
  *     "labels": {"line": "3", "tier": "gold"},
  *     "fetch": {"helper": "LIBEXECDIR/captain/captain-fetch", "user": "captain-fetch",
  *               "ca": "ca.pem"},               of https stores; default: that of nats
@@ -57,7 +59,7 @@ struct config {
     bool renews;      /* nats_creds is the identity's, which the agent renews */
     const char *root; /* like nats_url */
     const char *folder;
-    const char *secrets; /* tmpfs folder; NULL: the default */
+    const char *secrets;                   /* tmpfs folder; NULL: the default */
     const char *fetch_helper, *fetch_user; /* user may be NULL: main chooses one */
     const char *fetch_ca;                  /* NULL: nats_ca, and without it the system's */
     const char *hardware;                  /* "" */

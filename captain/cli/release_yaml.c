@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/base/reload_signal.h"
 #include "common/base/suggest.h"
 
 enum {
@@ -77,6 +78,12 @@ static const char *must_sha256(const char *text)
     return is_hex(text, 64) ? NULL : "64 digits of 0-9a-f";
 }
 
+static const char *must_signal(const char *text)
+{
+    return reload_signal_number(text) ? NULL
+                                      : "the signal " RELOAD_SIGNALS ", or a list: [program, ...]";
+}
+
 static const char *must_filled(const char *text)
 {
     return text[0] ? NULL : "a text that is not empty";
@@ -141,6 +148,8 @@ static const struct yaml_field service_fields[] = {
      .example = "60s"},
     {"pre_stop", YAML_TEXTS, false, LIST(S, service.pre_stop), .max = 64,
      .example = "[\"./may-stop\"]"},
+    {"reload", YAML_TEXTS, false, LIST(S, service.reload), .max = 64, .breach = must_signal,
+     .word_offset = offsetof(S, service.reload_signal), .example = "HUP"},
 };
 MAP(service_map, "a service", S, service_fields);
 #undef S
@@ -237,6 +246,9 @@ static enum err_code check_services(const struct release_yaml *yaml, struct err 
         if (service->command_len == 0)
             return yaml_complain(err, yaml->name, yaml->services[i].place,
                                  "service %s has an empty command", service->name);
+        if (service->reload && service->reload_len == 0)
+            return yaml_complain(err, yaml->name, yaml->services[i].place,
+                                 "service %s has an empty reload", service->name);
         for (size_t k = 0; k < i; k++)
             if (str_equal(yaml->services[k].service.name, service->name))
                 return yaml_complain(err, yaml->name, yaml->services[i].place,

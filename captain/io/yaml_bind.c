@@ -326,6 +326,17 @@ static enum err_code take_pairs(struct bind *bind, const yaml_node_t *node,
     return ERR_OK;
 }
 
+static enum err_code take_word(struct bind *bind, const yaml_node_t *node,
+                               const struct yaml_field *field, char *base)
+{
+    const char *text;
+    if (scalar(bind, node, field, &text))
+        return bind->err->code;
+    *(const char **)(void *)(base + field->word_offset) = text;
+    const char *must = field->breach ? field->breach(text) : NULL;
+    return must ? wrong_value(bind, node, field, must) : ERR_OK;
+}
+
 static enum err_code take_value(struct bind *bind, const yaml_node_t *node,
                                 const struct yaml_field *field, char *base)
 {
@@ -337,6 +348,8 @@ static enum err_code take_value(struct bind *bind, const yaml_node_t *node,
     bool list = field->type == YAML_TEXTS || field->type == YAML_MAPS;
     if (!pairs && !list)
         return take_scalar(bind, node, field, base + field->offset);
+    if (field->word_offset && node->type == YAML_SCALAR_NODE)
+        return take_word(bind, node, field, base);
     if (node->type != (pairs ? YAML_MAPPING_NODE : YAML_SEQUENCE_NODE))
         return wrong_kind(bind, node, field);
     size_t count = pairs

@@ -48,8 +48,11 @@ struct yaml_field {
     bool required;
     size_t offset;     /* of the value */
     size_t len_offset; /* of the length (size_t), for lists */
+    /* TEXTS: where a single word (const char *, checked by breach) goes that stands in the place of
+     * the list; 0: there must be a list */
+    size_t word_offset;
     uint64_t min, max; /* of numbers and times; max also of the lengths of texts and lists */
-    /* For texts: what the text must be, NULL when it is. May be NULL. */
+    /* For texts and words: what the text must be, NULL when it is. May be NULL. */
     const char *(*breach)(const char *text);
     const char *example;               /* a right value, for the hint */
     const struct yaml_choice *choices; /* ended by {NULL, 0} */

@@ -129,6 +129,7 @@ struct released house_release(struct house *h, const struct recipe *recipe)
     const char *shell[] = {"sh", "-c", "", NULL};
     const char *hook[] = {"sh", "-c", recipe->pre_stop ? recipe->pre_stop : ""};
     const char *also[] = {"sh", "-c", recipe->also ? recipe->also : ""};
+    const char *reload[] = {"sh", "-c", recipe->reload ? recipe->reload : ""};
     if (recipe->command)
         shell[2] = arena_printf(&h->arena, "%s; exec busybox httpd -f -p 127.0.0.1:${PORT} -h www",
                                 recipe->command);
@@ -140,7 +141,10 @@ struct released house_release(struct house *h, const struct recipe *recipe)
                               .pre_stop_len = recipe->pre_stop ? 3 : 0,
                               .stop_timeout_ms = 2000,
                               .restart_min_ms = 50,
-                              .restart_max_ms = 200};
+                              .restart_max_ms = 200,
+                              .reload_signal = recipe->reload_signal,
+                              .reload = reload,
+                              .reload_len = recipe->reload ? 3 : 0};
     if (recipe->command) {
         service.command = shell;
         service.command_len = 3;

@@ -79,6 +79,8 @@ struct recipe {
     const char *command;  /* of a shell, in the place of the server; the server runs when it ends */
     const char *pre_stop; /* likewise */
     const char *also;     /* a second check: this command of a shell */
+    const char *reload_signal; /* of the service */
+    const char *reload;        /* a command of a shell */
 };
 
 int house_setup(void **state);

@@ -52,6 +52,10 @@ static const char every_key[] =
          "    stop_timeout: 3s\n"
          "    restart_min: 250ms\n"
          "    restart_max: 1m\n"
+         "    reload: HUP\n"
+         "  - name: worker\n"
+         "    command: [./work]\n"
+         "    reload: [./reload, now]\n"
          "checks:\n"
          "  - {name: a, kind: process, service: web}\n"
          "  - {name: b, kind: http, url: \"http://127.0.0.1:1/x\", "
@@ -97,6 +101,11 @@ static void test_release_yaml__every_key_reaches_the_message(void **state)
     assert_int_equal(service->stop_timeout_ms, 3000);
     assert_int_equal(service->restart_min_ms, 250);
     assert_int_equal(service->restart_max_ms, 60000);
+    assert_string_equal(service->reload_signal, "HUP");
+    assert_int_equal(service->reload_len, 0);
+    assert_int_equal(release.services[1].reload_len, 2);
+    assert_string_equal(release.services[1].reload[1], "now");
+    assert_null(release.services[1].reload_signal);
     assert_int_equal(release.checks_len, 4);
     assert_int_equal(release.checks[0].kind, CHECK_KIND_PROCESS);
     assert_int_equal(release.checks[1].expect_status, 204);
@@ -164,6 +173,21 @@ static void test_release_yaml__wrong_types_have_a_place_and_an_example(void **st
                  NULL);
     expect_wrong("[a]: b\n", "release.yaml:1:1: a key of a release must be a text and is a list",
                  NULL);
+}
+
+static void test_release_yaml__reload_is_a_known_signal_or_a_program(void **state)
+{
+    (void)state;
+    expect_wrong(HEAD "services:\n  - name: web\n    command: [./web]\n    reload: TERM\n",
+                 "release.yaml:8:13: reload: \"TERM\" is wrong, it must be the signal HUP, USR1 or "
+                 "USR2, or a list: [program, ...]",
+                 "reload: HUP");
+    expect_wrong(HEAD "services:\n  - name: web\n    command: [./web]\n    reload: {a: b}\n",
+                 "release.yaml:8:13: reload must be a list of texts and is a map", "reload: HUP");
+    expect_wrong(HEAD "services:\n  - name: web\n    command: [./web]\n    reload:\n",
+                 "release.yaml:8:12: reload must be a list of texts and is empty", "reload: HUP");
+    expect_wrong(HEAD "services:\n  - name: web\n    command: [./web]\n    reload: []\n",
+                 "release.yaml:6:5: service web has an empty reload", NULL);
 }
 
 static void test_release_yaml__missing_keys_are_named(void **state)
@@ -272,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_release_yaml__expires_after_half_a_year_by_default),
         cmocka_unit_test(test_release_yaml__unknown_keys_have_a_place_and_the_nearest_name),
         cmocka_unit_test(test_release_yaml__wrong_types_have_a_place_and_an_example),
+        cmocka_unit_test(test_release_yaml__reload_is_a_known_signal_or_a_program),
         cmocka_unit_test(test_release_yaml__missing_keys_are_named),
         cmocka_unit_test(test_release_yaml__wrong_values_say_what_they_must_be),
         cmocka_unit_test(test_release_yaml__checks_fit_their_kind_and_their_service),
