@@ -104,9 +104,9 @@ static void print_text(const struct init_plan *plan, const struct init_admin *ad
     output_note("Back up the rest; keys/ and root.dsse cannot be made again.");
     output_note("%s", "");
     if (plan->root.len > 0) {
-        output_note("root.dsse is not signed yet, and captain does not start without:");
-        output_note("  captain root sign %s/root.dsse", plan->folder);
-        output_note("  then copy it to keys/root.dsse");
+        output_note(
+            "The root is not signed yet, and captain does not start without. There, or on a copy:");
+        output_note("  captain root sign %s/keys/root.dsse --key NAME", plan->folder);
         output_note("%s", "");
     }
     output_note("Start:");

@@ -103,7 +103,9 @@ static enum err_code make_root(const struct making *making, struct err *err)
     sign_key_wipe(&desired_key);
     if (code == ERR_OK)
         code = write_file(making, "keys/root.dsse", envelope, 0600, err);
-    return code ? code : write_file(making, "root.dsse", envelope, 0644, err);
+    if (code != ERR_OK || plan->root.len > 0)
+        return code; /* captain publishes it at its first start, when it is signed */
+    return write_file(making, "root.dsse", envelope, 0644, err);
 }
 
 static struct bytes text_bytes(const char *text)

@@ -17,12 +17,14 @@ static bool is_enough(const struct role_signers *signers)
     return signers->threshold > 0 && signers->len >= signers->threshold;
 }
 
-/* ret_found false: nothing says which root came before. */
-static enum err_code find_old(const struct invocation *invocation, struct root_file *ret,
-                              bool *ret_found, struct err *err)
+/* ret_found false: nothing says which root came before, or it is a fleet's first. */
+static enum err_code find_old(const struct invocation *invocation, const struct root_draft *draft,
+                              struct root_file *ret, bool *ret_found, struct err *err)
 {
     const char *path;
     *ret_found = false;
+    if (draft->root.version == 1)
+        return ERR_OK;
     if (root_file_path(invocation, &path, err))
         return err->code;
     if (path && root_file_read(path, invocation->arena, ret, err))
@@ -66,11 +68,13 @@ static enum err_code count(const struct root_file *old, const struct root_draft 
     return ERR_OK;
 }
 
-static void print_next(bool enough, bool found, const char *file)
+static void print_next(const struct root_draft *draft, bool enough, bool found, const char *file)
 {
     if (!enough) {
         output_note("next, with another root key: captain root sign %s --key NAME", file);
         output_note("  copies that were signed elsewhere: captain root assemble %s COPY...", file);
+    } else if (draft->root.version == 1) {
+        output_note("next: captain serve, with this as keys/root.dsse of the fleet's folder");
     } else if (!found) {
         output_note("--root CURRENT tells whether the keys of the root before are enough");
     } else {
@@ -85,13 +89,13 @@ enum err_code root_print_progress(const struct invocation *invocation,
     struct root next;
     bool found;
     bool enough = false;
-    if (find_old(invocation, &old, &found, err) || (found && check_chain(&old, draft, err)) ||
-        count(found ? &old : NULL, draft, &enough, err))
+    if (find_old(invocation, draft, &old, &found, err) ||
+        (found && check_chain(&old, draft, err)) || count(found ? &old : NULL, draft, &enough, err))
         return err->code;
     if (enough && found &&
         trust_root_next(&old.root, draft->document.bytes, invocation->arena, &next, err))
         return err->code;
-    print_next(enough, found, file);
+    print_next(draft, enough, found, file);
     return ERR_OK;
 }
 
@@ -110,7 +114,7 @@ static enum err_code print_before_signing(const struct invocation *invocation,
     struct root_file old;
     bool found;
     if (keyring_load(arena, &keyring, err) || root_print(draft, &keyring, arena, err) ||
-        find_old(invocation, &old, &found, err) || (found && check_chain(&old, draft, err)))
+        find_old(invocation, draft, &old, &found, err) || (found && check_chain(&old, draft, err)))
         return err->code;
     if (!found || output_is_json())
         return ERR_OK;
