@@ -38,7 +38,7 @@ static void test_man__examples_of_the_configuration_are_accepted(void **state)
         assert_string_equal(config.device, "gw-17");
         at = end + strlen(fence);
     }
-    assert_int_equal(examples, 2);
+    assert_int_equal(examples, 3);
     arena_fini(&arena);
 }
 
