@@ -197,7 +197,7 @@ static void look_at_lock(struct app *app)
     (void)snprintf(path, sizeof path, "%s/update.lock", state);
     const char *lock = app->options.app->lock ? app->options.app->lock : path;
     bool before = app->locked;
-    app->locked = update_lock_held(lock, app->lock_holder);
+    app->locked = update_lock_held(lock, lock != path || !app->settings.has_user, app->lock_holder);
     app->lock_failures = app->locked ? app->lock_failures + 1 : 0;
     app->lock_again_ms =
         now_ms(app) + retry_delay_ms(&leave_retry, app->lock_failures + 1, app->options.rng);

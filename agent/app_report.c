@@ -259,5 +259,5 @@ enum err_code app_metrics(const struct app *app, struct arena *arena, struct app
     if (!path)
         return err_set(err, ERR_SIZE, "the path of the numbers is too long");
     *ret = (struct app_metrics){.app = app->options.app->app};
-    return telemetry_read_app(path, arena, &ret->metrics, &ret->metrics_len, err);
+    return telemetry_read_app(path, app->load.user, arena, &ret->metrics, &ret->metrics_len, err);
 }

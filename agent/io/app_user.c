@@ -13,6 +13,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/str.h"
+#include "common/file.h"
 
 enum { TREE_DEPTH_MAX = 128, PATH_BYTES = 1100 };
 
@@ -195,4 +196,28 @@ static enum err_code open_one(const void *arg, const char *name, int fd, const s
 enum err_code app_user_open_release(const char *path, struct err *err)
 {
     return walk_tree(path, open_one, NULL, err);
+}
+
+/* ---- read ---- */
+
+enum err_code app_user_read(const char *path, const struct app_user *user, size_t max_bytes,
+                            struct arena *arena, struct bytes *ret, struct err *err)
+{
+    char opened[64];
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "%s does not exist", path)
+                               : err_sys(err, errno, "opening %s", path);
+    enum err_code code = ERR_OK;
+    if (fstat(fd, &st) != 0)
+        code = err_sys(err, errno, "looking at %s", path);
+    else if (!S_ISREG(st.st_mode) || (user && st.st_uid != user->uid))
+        code = err_set(err, ERR_DENIED, "%s is no file of the app's", path);
+    /* The file that was looked at, whatever the path means by now. */
+    (void)snprintf(opened, sizeof opened, "/proc/self/fd/%d", fd);
+    if (code == ERR_OK)
+        code = file_read(opened, max_bytes, arena, ret, err);
+    (void)close(fd);
+    return code;
 }

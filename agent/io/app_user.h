@@ -7,7 +7,8 @@
 
 #include <sys/types.h>
 
-#include "common/base/err.h"
+#include "common/base/arena.h"
+#include "common/base/str.h"
 
 enum { APP_USER_GROUPS_MAX = 64 };
 
@@ -30,6 +31,12 @@ MUST_USE enum err_code app_user_give(const char *path, const struct app_user *us
  * through, not listed (0711). */
 MUST_USE enum err_code app_user_let_in(const char *folder, const char *app_dir,
                                        const struct app_user *user, struct err *err);
+
+/* Reads a plain file that the app wrote, as file_read does. With a user it must be that user's: a
+ * link of the app to somebody else's file gives ERR_DENIED, not its bytes. NULL: anybody's. */
+MUST_USE enum err_code app_user_read(const char *path, const struct app_user *user,
+                                     size_t max_bytes, struct arena *arena, struct bytes *ret,
+                                     struct err *err);
 
 /* A release's folder of ours becomes readable for whoever gets to it: folders and programs r-x,
  * files r--. Nothing becomes writable. */

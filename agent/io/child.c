@@ -329,7 +329,8 @@ void child_trim_log(const char *log_path, uint64_t max_bytes)
     int fd = open(log_path, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > max_bytes)
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+        (uint64_t)st.st_size > max_bytes)
         keep_tail(fd, st.st_size, (size_t)(max_bytes / 2));
     (void)close(fd);
 }

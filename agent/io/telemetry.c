@@ -11,8 +11,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "common/file.h"
-
 enum { SMALL_BYTES = 2048, ZONES_MAX = 16, METRIC_NAME_MAX = 64 };
 
 /* ---- the machine ---- */
@@ -187,11 +185,11 @@ enum err_code telemetry_parse_app(const char *name, struct bytes text, struct ar
     return code;
 }
 
-enum err_code telemetry_read_app(const char *path, struct arena *arena, const struct metric **ret,
-                                 size_t *ret_len, struct err *err)
+enum err_code telemetry_read_app(const char *path, const struct app_user *user, struct arena *arena,
+                                 const struct metric **ret, size_t *ret_len, struct err *err)
 {
     struct bytes text;
-    enum err_code code = file_read(path, TELEMETRY_APP_MAX_BYTES, arena, &text, err);
+    enum err_code code = app_user_read(path, user, TELEMETRY_APP_MAX_BYTES, arena, &text, err);
     if (code == ERR_SIZE)
         return err_set(err, ERR_MALFORMED, "%s: over %d bytes", path, TELEMETRY_APP_MAX_BYTES);
     return code == ERR_OK ? telemetry_parse_app(path, text, arena, ret, ret_len, err) : code;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/base/arena.h"
+#include "agent/io/app_user.h"
 #include "proto/messages.h"
 
 enum { TELEMETRY_METRICS_MAX = 64, TELEMETRY_APP_MAX_BYTES = 64 << 10 };
@@ -20,9 +21,9 @@ void telemetry_read(struct telemetry_reader *reader, const char *disk_path, int6
 
 /* The app's file: a flat JSON object of numbers, at most 64 KiB and 64 of them. ERR_NOT_FOUND when
  * there is none, ERR_MALFORMED saying where. ret's array is in the arena. */
-MUST_USE enum err_code telemetry_read_app(const char *path, struct arena *arena,
-                                          const struct metric **ret, size_t *ret_len,
-                                          struct err *err);
+MUST_USE enum err_code telemetry_read_app(const char *path, const struct app_user *user,
+                                          struct arena *arena, const struct metric **ret,
+                                          size_t *ret_len, struct err *err);
 
 /* The parsing alone; name stands for the path in errors. */
 MUST_USE enum err_code telemetry_parse_app(const char *name, struct bytes text, struct arena *arena,

@@ -41,9 +41,9 @@ static bool is_dead_process(const char *text)
            errno == ESRCH;
 }
 
-bool update_lock_held(const char *path, char ret_holder[static UPDATE_LOCK_HOLDER_MAX])
+bool update_lock_held(const char *path, bool follow, char ret_holder[static UPDATE_LOCK_HOLDER_MAX])
 {
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
     if (fd < 0) {
         int why = errno;
         (void)snprintf(ret_holder, UPDATE_LOCK_HOLDER_MAX, "an unknown holder: %s",

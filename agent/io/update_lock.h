@@ -12,6 +12,8 @@
 
 enum { UPDATE_LOCK_HOLDER_MAX = 96 };
 
-/* ret_holder: printable, "process 12" or the file's first line; set when held. A file that
+/* follow: a link in its place is followed; not where an app with a user of its own could make it
+ * name a file of somebody else. ret_holder: printable, "process 12" or the file's first line; set when held. A file that
  * cannot be looked at counts as held: its owner's name is unknown. */
-bool update_lock_held(const char *path, char ret_holder[static UPDATE_LOCK_HOLDER_MAX]);
+bool update_lock_held(const char *path, bool follow,
+                      char ret_holder[static UPDATE_LOCK_HOLDER_MAX]);

@@ -47,7 +47,7 @@ static int tear_down(void **state)
 static enum err_code read_text(struct world *w, const char *text)
 {
     tempdir_write(w->path, text, strlen(text));
-    return telemetry_read_app(w->path, &w->arena, &w->metrics, &w->len, &w->err);
+    return telemetry_read_app(w->path, NULL, &w->arena, &w->metrics, &w->len, &w->err);
 }
 
 static void test_telemetry__reads_the_machine(void **state)
@@ -102,7 +102,7 @@ static void test_telemetry__reads_an_apps_numbers(void **state)
 static void test_telemetry__says_when_there_is_no_file(void **state)
 {
     struct world *w = *state;
-    assert_int_equal(telemetry_read_app(w->path, &w->arena, &w->metrics, &w->len, &w->err),
+    assert_int_equal(telemetry_read_app(w->path, NULL, &w->arena, &w->metrics, &w->len, &w->err),
                      ERR_NOT_FOUND);
 }
 

@@ -44,19 +44,19 @@ static void put(const char *text)
 static void test_update_lock__a_missing_or_empty_file_is_not_held(void **unused)
 {
     (void)unused;
-    assert_false(update_lock_held(path, holder));
+    assert_false(update_lock_held(path, true, holder));
     put("");
-    assert_false(update_lock_held(path, holder));
+    assert_false(update_lock_held(path, true, holder));
 }
 
 static void test_update_lock__a_file_with_text_names_its_holder(void **unused)
 {
     (void)unused;
     put("firmware of axis 3\nsecond line\n");
-    assert_true(update_lock_held(path, holder));
+    assert_true(update_lock_held(path, true, holder));
     assert_string_equal(holder, "firmware of axis 3");
     put("\x1b[31mred");
-    assert_true(update_lock_held(path, holder));
+    assert_true(update_lock_held(path, true, holder));
     assert_string_equal(holder, "?[31mred");
 }
 
@@ -69,11 +69,11 @@ static void test_update_lock__a_process_holds_it_as_long_as_it_lives(void **unus
         _exit(pause());
     (void)snprintf(text, sizeof text, "%d\n", (int)pid);
     put(text);
-    assert_true(update_lock_held(path, holder));
+    assert_true(update_lock_held(path, true, holder));
     assert_true(strncmp(holder, "process ", 8) == 0);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_false(update_lock_held(path, holder));
+    assert_false(update_lock_held(path, true, holder));
 }
 
 static void test_update_lock__a_locked_file_is_held_whatever_is_in_it(void **unused)
@@ -83,15 +83,15 @@ static void test_update_lock__a_locked_file_is_held_whatever_is_in_it(void **unu
     int fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(flock(fd, LOCK_EX), 0);
-    assert_true(update_lock_held(path, holder));
+    assert_true(update_lock_held(path, true, holder));
     assert_string_equal(holder, "a process of the app");
     assert_int_equal(flock(fd, LOCK_UN), 0);
-    assert_false(update_lock_held(path, holder));
+    assert_false(update_lock_held(path, true, holder));
     struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     assert_int_equal(fcntl(fd, F_OFD_SETLK, &all), 0);
-    assert_true(update_lock_held(path, holder));
+    assert_true(update_lock_held(path, true, holder));
     (void)close(fd);
-    assert_false(update_lock_held(path, holder));
+    assert_false(update_lock_held(path, true, holder));
 }
 
 static void test_update_lock__what_cannot_be_looked_at_counts_as_held(void **unused)
@@ -100,7 +100,7 @@ static void test_update_lock__what_cannot_be_looked_at_counts_as_held(void **unu
     char loop[4096];
     (void)snprintf(loop, sizeof loop, "%s/loop", dir);
     assert_int_equal(symlink("loop", loop), 0);
-    assert_true(update_lock_held(loop, holder));
+    assert_true(update_lock_held(loop, true, holder));
     assert_non_null(strstr(holder, "unknown holder"));
 }
 
