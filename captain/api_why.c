@@ -285,6 +285,17 @@ static enum err_code tell_event(struct telling *telling, const char *app, struct
     return code;
 }
 
+/* Nothing that is said to the channel reaches who is not let in. */
+static enum err_code tell_identity(struct telling *telling, struct err *err)
+{
+    struct device_info info = {.device = telling->name};
+    const enum err_code code = api_identity_of(telling->request, false, &info, err);
+    if (code == ERR_OK && info.identity[0] && !str_equal(info.identity, "approved"))
+        tell(telling, "identity", "captain device identities", "captain does not let it in: %s",
+             info.identity);
+    return code;
+}
+
 /* One app. */
 
 static enum err_code why_app(struct api_request *request, uint32_t device,
@@ -312,6 +323,7 @@ static enum err_code why_app(struct api_request *request, uint32_t device,
                             .should = should.name,
                             .rollout = wanted.in_rollout ? wanted.handle.id : ""};
     ret->ok = bytes_equal(app->digest, should.digest) && app->state == APP_STATE_HEALTHY;
+    code = tell_identity(&telling, err);
     if (should.pinned)
         tell(&telling, "pinned", "captain device unpin takes it away", "an operator holds it on %s",
              ret->should ? ret->should : "");
@@ -323,7 +335,7 @@ static enum err_code why_app(struct api_request *request, uint32_t device,
             tell(&telling, "waiting", "the device says so", "%s", app->waiting);
         if (app->reason[0])
             tell(&telling, "error", api_state_name((unsigned)app->state), "%s", app->reason);
-        code = tell_event(&telling, app->app, err);
+        code = code ? code : tell_event(&telling, app->app, err);
     }
     ret->reasons = telling.reasons;
     ret->reasons_len = telling.len;

@@ -39,8 +39,10 @@ static enum err_code prepare(void *arg, struct arena *arena, struct decision *re
                                          .subject = note->subject,
                                          .text = note->text,
                                          .suppressed = note->suppressed};
-    *ret = (struct decision){
-        .actor = note->actor, .kind = "incident.noted", .subject = note->subject, .reason = ""};
+    *ret = (struct decision){.actor = note->actor,
+                             .kind = "incident.noted",
+                             .subject = note->subject,
+                             .reason = note->text};
     return codec_encode(&codec_incident_noted, &noted, arena, &ret->body, err);
 }
 
