@@ -52,6 +52,7 @@ static void test_config__least_file_has_the_defaults(void **unused)
     assert_string_equal(config.folder, "/var/lib/captain-agent");
     assert_string_equal(config.fetch_helper, CAPTAIN_LIBEXEC "/captain-fetch");
     assert_null(config.fetch_user);
+    assert_null(config.fetch_ca);
     assert_null(config.nats_creds);
     assert_string_equal(config.hardware, "");
     assert_int_equal(config.health_ms, 30000);
@@ -74,7 +75,7 @@ static void test_config__every_key(void **unused)
         "\"/ce\", \"key\": \"/k\"},\n"
         " \"apps\": {\"a\": {\"channel\": \"x\", \"env\": {\"PORT\": \"8080\", \"_E\": \"\"}}, "
         "\"b\": {\"channel\": \"y\", \"lock\": \"/run/b.lock\"}},\n"
-        " \"fetch\": {\"helper\": \"/h\", \"user\": \"u\"},\n"
+        " \"fetch\": {\"helper\": \"/h\", \"user\": \"u\", \"ca\": \"/ca\"},\n"
         " \"intervals\": {\"health\": \"500ms\", \"telemetry\": \"1h\", \"refresh\": \"1h30m\"},\n"
         " \"labels\": {\"tier\": \"gold\", \"line\": \"3\"},\n"
         " \"supervisor\": {\"enabled\": false, \"hang\": \"5s\", \"restart\": \"1s\"},\n"
@@ -94,6 +95,7 @@ static void test_config__every_key(void **unused)
     assert_string_equal(config.apps[1].channel, "y");
     assert_string_equal(config.fetch_helper, "/h");
     assert_string_equal(config.fetch_user, "u");
+    assert_string_equal(config.fetch_ca, "/ca");
     assert_int_equal(config.health_ms, 500);
     assert_int_equal(config.refresh_ms, 90 * 60 * 1000);
     assert_null(config.apps[0].lock);
