@@ -197,7 +197,8 @@ static enum err_code make_settings(const struct making *making, const struct ini
                                       .tls_key = "nats/tls/server.key",
                                       .master_key = "file:keys/master.key",
                                       .admin_name = plan->operator_name,
-                                      .admin_key = admin_key};
+                                      .admin_key = admin_key,
+                                      .admin_expires_ms = admin->expires_ms};
     /* Not a key to sign with, but as random and in the same form of file. */
     enum err_code code = make_key(making, "keys/master.key", &master, err);
     sign_key_wipe(&master);

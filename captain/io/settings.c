@@ -14,19 +14,20 @@
 static const struct key {
     const char *object, *name;
     size_t offset;
-    bool optional, path;
+    bool optional, path, number;
 } keys[] = {
-    {"", "tenant", offsetof(struct settings, tenant), false, false},
-    {"nats", "url", offsetof(struct settings, nats_url), false, false},
-    {"nats", "creds", offsetof(struct settings, nats_creds), false, true},
-    {"nats", "ca", offsetof(struct settings, nats_ca), false, true},
-    {"", "listen", offsetof(struct settings, listen), false, false},
-    {"", "store_url", offsetof(struct settings, store_url), true, false},
-    {"tls", "cert", offsetof(struct settings, tls_cert), false, true},
-    {"tls", "key", offsetof(struct settings, tls_key), false, true},
-    {"", "master_key", offsetof(struct settings, master_key), false, false},
-    {"first_admin", "name", offsetof(struct settings, admin_name), true, false},
-    {"first_admin", "key", offsetof(struct settings, admin_key), true, false},
+    {"", "tenant", offsetof(struct settings, tenant), false, false, false},
+    {"nats", "url", offsetof(struct settings, nats_url), false, false, false},
+    {"nats", "creds", offsetof(struct settings, nats_creds), false, true, false},
+    {"nats", "ca", offsetof(struct settings, nats_ca), false, true, false},
+    {"", "listen", offsetof(struct settings, listen), false, false, false},
+    {"", "store_url", offsetof(struct settings, store_url), true, false, false},
+    {"tls", "cert", offsetof(struct settings, tls_cert), false, true, false},
+    {"tls", "key", offsetof(struct settings, tls_key), false, true, false},
+    {"", "master_key", offsetof(struct settings, master_key), false, false, false},
+    {"first_admin", "name", offsetof(struct settings, admin_name), true, false, false},
+    {"first_admin", "key", offsetof(struct settings, admin_key), true, false, false},
+    {"first_admin", "expires_ms", offsetof(struct settings, admin_expires_ms), true, false, true},
 };
 
 /* Where one text comes from and goes to. */
@@ -39,6 +40,11 @@ struct reader {
 static const char **slot(struct settings *settings, const struct key *key)
 {
     return (const char **)(void *)((char *)settings + key->offset);
+}
+
+static int64_t *number_slot(struct settings *settings, const struct key *key)
+{
+    return (int64_t *)(void *)((char *)settings + key->offset);
 }
 
 static void json_unref(json_t **json)
@@ -61,6 +67,16 @@ static enum err_code unknown_key(const struct reader *reader, const char *object
     (void)err_set(err, ERR_MALFORMED, "%s: %s%sunknown key \"%.64s\"", reader->name, object,
                   object[0] ? ": " : "", name);
     return best ? err_hint(err, "did you mean \"%s\"?", best) : err->code;
+}
+
+static enum err_code read_number(struct reader *reader, const struct key *key, const json_t *value,
+                                 struct err *err)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return err_set(err, ERR_MALFORMED, "%s: %s.%s is no number of 0 or more", reader->name,
+                       key->object, key->name);
+    *number_slot(&reader->settings, key) = json_integer_value(value);
+    return ERR_OK;
 }
 
 static enum err_code read_text(struct reader *reader, const struct key *key, const json_t *value,
@@ -99,7 +115,7 @@ static enum err_code read_object(struct reader *reader, const char *object, json
         const struct key *key = find_key(object, name);
         if (!key)
             return unknown_key(reader, object, name, err);
-        if (read_text(reader, key, value, err))
+        if (key->number ? read_number(reader, key, value, err) : read_text(reader, key, value, err))
             return err->code;
     }
     return ERR_OK;
@@ -176,15 +192,17 @@ enum err_code settings_save(const char *folder, const struct settings *settings,
     char path[PATH_MAX];
     json_t *json DEFER(json_unref) = json_object();
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        const char *text = *slot(&copy, &keys[i]);
+        const int64_t number = keys[i].number ? *number_slot(&copy, &keys[i]) : 0;
+        const char *text = keys[i].number ? NULL : *slot(&copy, &keys[i]);
         json_t *object = json;
-        if (!text)
+        if (!text && number == 0)
             continue;
         if (keys[i].object[0] && !(object = json_object_get(json, keys[i].object))) {
             object = json_object();
             (void)json_object_set_new(json, keys[i].object, object);
         }
-        if (json_object_set_new(object, keys[i].name, json_string(text)) != 0)
+        if (json_object_set_new(object, keys[i].name,
+                                text ? json_string(text) : json_integer(number)) != 0)
             return err_set(err, ERR_MALFORMED, "%s holds text that is not UTF-8", keys[i].name);
     }
     int len = snprintf(path, sizeof path, "%s/captain.json", folder);

@@ -4,7 +4,7 @@
  *   {"tenant": "acme", "nats": {"url": "tls://h:4222", "creds": "captain.creds", "ca": "nats/tls/ca.pem"},
  *    "listen": "0.0.0.0:8480", "store_url": "https://h:8480",
  *    "tls": {"cert": "nats/tls/server.pem", "key": "nats/tls/server.key"}, "master_key": "file:keys/master.key",
- *    "first_admin": {"name": "ada", "key": "U..."}}
+ *    "first_admin": {"name": "ada", "key": "U...", "expires_ms": 1800000000000}}
  * Relative paths are relative to DIR. An unknown key, a wrong type or a missing required key (all but
  * store_url and first_admin) is an error that names file and place. Flags of serve come before it.
  */
@@ -22,6 +22,7 @@ struct settings {
     const char *tls_cert, *tls_key;
     const char *master_key;             /* what vault_open takes */
     const char *admin_name, *admin_key; /* its public nkey; NULL: not said */
+    int64_t admin_expires_ms;           /* of its credential, Unix; 0: never, or not said */
 };
 
 /* Paths are made to start with folder. Everything lives in the arena. ERR_NOT_FOUND: there is no

@@ -57,7 +57,8 @@ static const struct settings whole = {.tenant = "acme",
                                       .tls_key = "key.pem",
                                       .master_key = "file:keys/master.key",
                                       .admin_name = "ada",
-                                      .admin_key = "UABC"};
+                                      .admin_key = "UABC",
+                                      .admin_expires_ms = 1800000000000};
 
 static void test_settings__come_back_with_paths_in_the_folder(void **state)
 {
@@ -78,6 +79,7 @@ static void test_settings__come_back_with_paths_in_the_folder(void **state)
     assert_string_equal(back.master_key,
                         "file:keys/master.key"); /* the vault looks in the folder */
     assert_string_equal(back.admin_key, "UABC");
+    assert_int_equal(back.admin_expires_ms, 1800000000000);
 }
 
 static void test_settings__what_is_wrong_is_named(void **state)
@@ -103,6 +105,7 @@ static void test_settings__what_is_wrong_is_named(void **state)
         {"\"tenant\":\"a\",", "\"nats\":{\"url\":\"x\",\"ca\":\"x\"}", rest,
          "nats.creds is missing", NULL},
         {"\"tenant\":\"a\",\"first_admin\":{\"name\":\"ada\"},", nats, rest, "needs both", NULL},
+        {"\"tenant\":\"a\",\"first_admin\":{\"expires_ms\":-1},", nats, rest, "no number", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct settings settings = {0};
