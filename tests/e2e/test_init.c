@@ -175,6 +175,38 @@ static void test_init__makes_a_fleet_that_runs_with_tls_and_roles(void **state)
     assert_int_equal(CAPTAIN(fleet, "freeze", "--reason", "test"), 0);
 }
 
+/* Captain answers only where the asker may listen itself: not on a subject that feeds a stream. */
+static void test_init__an_answer_goes_only_to_the_askers_inbox(void **state)
+{
+    struct fleet *fleet = *state;
+    struct bus_probe captains, admin;
+    make(fleet);
+    start_both(fleet);
+    wait_status(fleet);
+    struct bus_options options = bus_probe_options(url(fleet));
+    options.write_deadline_ms = 5000;
+    options.tls_ca_path = arena_printf(&fleet->arena, "%s/nats/tls/ca.pem", fleet->folder);
+    options.creds_path = arena_printf(&fleet->arena, "%s/captain.creds", fleet->folder);
+    bus_probe_open(&captains, &options);
+    bus_probe_subscribe(&captains, "event.>");
+    bus_probe_start(&captains);
+    options.creds_path = arena_printf(&fleet->arena, "%s/config/captain/acme.creds", fleet->dir);
+    options.inbox_prefix = "_INBOX.op.ada";
+    bus_probe_open(&admin, &options);
+    bus_probe_start(&admin);
+    assert_int_equal(bus_publish(admin.bus, "api.ada.status.show", bytes_of("", 0), NULL,
+                                 "event.lyon.gw-17", &admin.err),
+                     ERR_OK);
+    /* One that is answered comes back behind it. */
+    assert_int_equal(bus_probe_request(&admin, "api.ada.status.show", "", WAIT_MS), ERR_OK);
+    turn_for(captains.loop, 100);
+    assert_int_equal(captains.messages, 0);
+    bus_probe_close(&admin);
+    bus_probe_close(&captains);
+    assert_int_equal(CAPTAIN(fleet, "log", "ls", "--kind", "incident.noted"), 0);
+    assert_non_null(strstr(said(fleet), "incident.noted"));
+}
+
 /* The reply of captain's HTTP server to a request over TLS, with the fleet's CA and no other trusted. */
 static const char *https_get(struct fleet *fleet, const char *path, const char *name)
 {
@@ -358,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_init__makes_a_fleet_that_runs_with_tls_and_roles),
+        T(test_init__an_answer_goes_only_to_the_askers_inbox),
         T(test_init__artifacts_and_trust_are_served_over_tls),
         T(test_init__a_folder_that_is_not_empty_is_refused),
         T(test_init__offline_keys_sign_later),
