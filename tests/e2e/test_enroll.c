@@ -219,6 +219,67 @@ static void test_enroll__without_contact_says_what_to_look_at(void **state)
     assert_int_equal(a->enrols, 0);
 }
 
+/* dated.pem and dated.key, signed by itself, good from one time (YYYYMMDDHHMMSSZ) to the other. */
+static void make_dated(struct admission *a, const char *from, const char *to)
+{
+    static const char config[] = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\n"
+                                 "new_certs_dir=.\ndefault_md=sha256\npolicy=p\n"
+                                 "x509_extensions=e\n[p]\ncommonName=supplied\n"
+                                 "[e]\nsubjectAltName=IP:127.0.0.1\n";
+    const char *request[] = {"openssl",
+                             "req",
+                             "-new",
+                             "-newkey",
+                             "ec",
+                             "-pkeyopt",
+                             "ec_paramgen_curve:P-256",
+                             "-nodes",
+                             "-keyout",
+                             "dated.key",
+                             "-out",
+                             "dated.csr",
+                             "-subj",
+                             "/CN=captain",
+                             NULL};
+    const char *sign[] = {"openssl",   "ca",        "-config",    "ca.cnf", "-batch",
+                          "-selfsign", "-keyfile",  "dated.key",  "-in",    "dated.csr",
+                          "-out",      "dated.pem", "-startdate", from,     "-enddate",
+                          to,          "-notext",   NULL};
+    tempdir_write(admission_path(a, "ca.cnf"), config, sizeof config - 1);
+    tempdir_write(admission_path(a, "index.txt"), "", 0);
+    tempdir_write(admission_path(a, "serial"), "01\n", 3);
+    assert_int_equal(proc_run(&(struct proc_options){.argv = request, .dir = a->dir}, 20000), 0);
+    assert_int_equal(proc_run(&(struct proc_options){.argv = sign, .dir = a->dir}, 20000), 0);
+}
+
+static void expect_dated(struct admission *a, const char *from, const char *to, const char *said)
+{
+    make_dated(a, from, to);
+    struct nats_server *server = nats_server_start(
+        arena_printf(&a->arena, "tls { cert_file: \"%s/dated.pem\", key_file: \"%s/dated.key\" }",
+                     a->dir, a->dir));
+    const char *urls[] = {
+        arena_printf(&a->arena, "tls://127.0.0.1:%u", (unsigned)nats_server_port(server))};
+    char *pem = tempdir_read(admission_path(a, "dated.pem"), NULL);
+    a->bundle.ca = pem;
+    a->bundle.urls = urls;
+    admission_serve(a);
+    int code = admission_end(a, admission_enroll(a, a->token_text, "20s"));
+    if (code != 8)
+        fail_msg("%d: %s", code, admission_said(a));
+    assert_said(a, said);
+    free(pem);
+    nats_server_free(server);
+}
+
+/* A device without a battery wakes in the past. */
+static void test_enroll__with_a_clock_that_is_off_says_so(void **state)
+{
+    struct admission *a = *state;
+    expect_dated(a, "20400101000000Z", "20410101000000Z", "this device's clock is behind: set it");
+    expect_dated(a, "20200101000000Z", "20210101000000Z", "this device's clock is ahead");
+}
+
 static void test_enroll__takes_the_token_from_where_no_one_sees_it(void **state)
 {
     struct admission *a = *state;
@@ -294,6 +355,7 @@ int main(void)
         TEST(test_enroll__refuses_the_bundle_of_another_tenant),
         TEST(test_enroll__does_not_change_fleets_by_itself),
         TEST(test_enroll__without_contact_says_what_to_look_at),
+        TEST(test_enroll__with_a_clock_that_is_off_says_so),
         TEST(test_enroll__takes_the_token_from_where_no_one_sees_it),
         TEST(test_enroll__hides_the_token_from_ps),
         TEST(test_enroll__leaves_no_core_file),
