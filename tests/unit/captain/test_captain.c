@@ -203,8 +203,7 @@ static void test_captain__keys_of_another_fleet_are_refused(void **state)
     struct proc *proc = start(w, "one");
     assert_true(hears(w, "READY=1", WAIT_MS));
     stop(w, proc);
-    expect_end(w, start(w, "two"), ERR_ROOT_CHAIN,
-               "is not the one that entry 2 of the log brought");
+    expect_end(w, start(w, "two"), ERR_ROOT_CHAIN, "is not the one that the log brought");
 }
 
 static void test_captain__lost_tables_come_back_from_the_stream(void **state)
