@@ -129,7 +129,7 @@ static struct bytes root_of(struct house *h, uint64_t version, int64_t expires_m
 {
     const struct sign_key *keys[3] = {&h->root_key, &h->release_key, &h->desired_key};
     static const char *const names[3] = {"root", "release", "desired"};
-    struct bytes publics[3], payload, envelope;
+    struct bytes publics[3], payload, envelope = {0};
     struct role roles[3];
     struct err err;
     for (size_t i = 0; i < 3; i++) {
