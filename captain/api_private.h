@@ -56,6 +56,8 @@ union api_in {
     struct secret_query secret_query;
     struct root_publish root_publish;
     struct root_query root_query;
+    struct operator_add operator_add;
+    struct operator_query operator_query;
 };
 union api_out {
     struct artifact_state artifact_state;
@@ -91,6 +93,8 @@ union api_out {
     struct secret_info secret_info;
     struct secret_list secret_list;
     struct root_info root_info;
+    struct operator_info operator_info;
+    struct operator_list operator_list;
 };
 
 struct api_request {
@@ -229,6 +233,15 @@ enum err_code api_identity_ls(struct api_request *request, union api_out *ret, s
 /* How a device stands with captain, and (incident) what was noted of it last. */
 MUST_USE enum err_code api_identity_of(struct api_request *request, bool incident,
                                        struct device_info *info, struct err *err);
+/* api_operator.c */
+enum err_code api_operator_add_prepare(struct api_request *request, struct arena *arena,
+                                       struct decision *ret, struct err *err);
+enum err_code api_operator_rm_prepare(struct api_request *request, struct arena *arena,
+                                      struct decision *ret, struct err *err);
+enum err_code api_operator_added(struct api_request *request, union api_out *ret, struct err *err);
+enum err_code api_operator_removed(struct api_request *request, union api_out *ret,
+                                   struct err *err);
+enum err_code api_operator_ls(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
 enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */

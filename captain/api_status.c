@@ -30,5 +30,6 @@ enum err_code api_status_show(struct api_request *request, union api_out *ret, s
     status->dropped_messages = bus_dropped(captain->bus);
     status->store_url = captain->store_url;
     status->tenant = captain->options.tenant;
+    status->now_ms = clock_unix_ms();
     return ERR_OK;
 }

@@ -106,6 +106,12 @@ const struct api_verb api_verbs[] = {
     IDENTITY_VERB("retire"),
     {"device", "identities", ROLE_VIEWER, &codec_identity_query, &codec_identity_list,
      api_identity_ls, NULL},
+    {"operator", "add", ROLE_ADMIN, &codec_operator_add, &codec_operator_info, api_operator_added,
+     api_operator_add_prepare},
+    {"operator", "rm", ROLE_ADMIN, &codec_operator_query, &codec_operator_info,
+     api_operator_removed, api_operator_rm_prepare},
+    {"operator", "ls", ROLE_VIEWER, &codec_operator_query, &codec_operator_list, api_operator_ls,
+     NULL},
     {"log", "ls", ROLE_VIEWER, &codec_log_query, &codec_log_list, api_log_ls, NULL},
     {"log", "show", ROLE_VIEWER, &codec_log_query, &codec_log_info, api_log_show, NULL},
 };

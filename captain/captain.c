@@ -14,6 +14,7 @@
 #include "captain/captain_trust.h"
 #include "captain/io/store/store.h"
 #include "captain/projection.h"
+#include "captain/summary.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -134,6 +135,7 @@ static void on_ready(void *arg)
         end_with(serve, &err);
         return;
     }
+    captain_trust_ready(captain);
     desired_connected(captain->desired);
     desired_devices_connected(captain->desired_devices);
     roots_connected(captain->roots);
@@ -416,6 +418,8 @@ static enum err_code open_edges(struct serve *serve, struct err *err)
         code = open_rollouts(captain, err);
     if (code == ERR_OK)
         code = api_open(captain, &captain->api, err);
+    if (code == ERR_OK)
+        captain->summary = summary_new(captain);
     return code;
 }
 
@@ -456,6 +460,7 @@ static void close_all(struct serve *serve)
     if (captain->ingest && ingest_flush(captain->ingest, &err) != ERR_OK)
         log_err("what devices reported last is not written; they send it again", &err);
     bus_close(captain->bus, CLOSE_FLUSH_MS);
+    summary_free(captain->summary);
     api_close(captain->api);
     captain_trust_close(captain);
     ingest_close(captain->ingest);

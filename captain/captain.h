@@ -67,6 +67,8 @@ struct captain {
     char nats_urls_text[2048];
     struct metrics *metrics;
     struct api *api;
+    struct summary *summary;
+    struct device_clocks *clocks;
     bool ready; /* it leads the log, and the tables hold all of it */
     enum err_code exit_code;
 };

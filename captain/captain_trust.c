@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "captain/api.h"
+#include "captain/device_clocks.h"
+#include "captain/operators.h"
+#include "common/clock.h"
 
 static enum err_code mint_device(void *arg, const struct account_device *device,
                                  struct arena *arena, const char **ret, struct err *err)
@@ -63,6 +66,7 @@ enum err_code captain_trust_open(struct captain *captain, struct err *err)
     if (len < 0 || (size_t)len >= sizeof path)
         return err_set(err, ERR_SIZE, "the path of folder %s is too long", captain->options.folder);
     captain->incidents = incidents_new(captain->decisions, captain->holder);
+    captain->clocks = device_clocks_new();
     if (access(path, F_OK) != 0)
         return ERR_OK;
     const enum err_code code = open_account(captain, err);
@@ -73,19 +77,27 @@ void captain_trust_close(struct captain *captain)
 {
     enrol_close(captain->enrol);
     account_close(captain->account);
+    device_clocks_free(captain->clocks);
     incidents_free(captain->incidents);
+}
+
+void captain_trust_ready(struct captain *captain)
+{
+    operators_ready(captain);
 }
 
 void captain_trust_committed(struct captain *captain, const struct log_entry *entry)
 {
     if (captain->enrol)
         enrol_committed(captain->enrol, entry);
+    operators_committed(captain, entry);
 }
 
 void captain_trust_heard(struct captain *captain, uint32_t device, const struct health *health)
 {
     incidents_heard(captain->incidents, device, fleet_device_name(captain->fleet, device),
                     health->instance);
+    device_clocks_heard(captain->clocks, device, health->sent_ms, clock_unix_ms());
 }
 
 enum err_code captain_trust_demand(const struct captain *captain, struct err *err)

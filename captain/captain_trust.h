@@ -12,6 +12,8 @@
 MUST_USE enum err_code captain_trust_open(struct captain *captain, struct err *err);
 /* After decisions_close and bus_close, before loop_close. */
 void captain_trust_close(struct captain *captain);
+/* captain leads the log. */
+void captain_trust_ready(struct captain *captain);
 /* After a commit. */
 void captain_trust_committed(struct captain *captain, const struct log_entry *entry);
 /* A health message was read. */

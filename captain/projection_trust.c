@@ -141,11 +141,26 @@ enum err_code projection_device_verdict(struct projection *p, struct err *err)
 
 /* Operators. */
 
+/* The credential of that key is void until it has run out. */
+static enum err_code revoke_operator(struct projection *p, const char *name, struct bytes key,
+                                     int64_t expires_ms, struct err *err)
+{
+    struct store_revoked_key row = {
+        .name = name,
+        .at_ms = p->entry->time_ms,
+        .until_ms =
+            expires_ms ? expires_ms + ACCOUNT_REVOCATION_SLACK_S * INT64_C(1000) : INT64_MAX};
+    memcpy(row.key, key.ptr, SIGN_PUBLIC_BYTES);
+    return store_revoked_key_put(p->db, &row, err);
+}
+
 enum err_code projection_operator_added(struct projection *p, struct err *err)
 {
     struct operator_added added;
-    const enum err_code code =
+    enum err_code code =
         codec_decode(&codec_operator_added, p->entry->body, &p->arena, &added, err);
+    if (code == ERR_OK && added.replaces_key.len > 0)
+        code = revoke_operator(p, added.name, added.replaces_key, added.replaces_expires_ms, err);
     if (code != ERR_OK)
         return code;
     struct store_operator row = {.name = added.name,
@@ -168,15 +183,7 @@ enum err_code projection_operator_removed(struct projection *p, struct err *err)
         code = store_operator_get(p->db, removed.name, &p->arena, &row, err);
     if (code == ERR_OK)
         code = store_operator_remove(p->db, removed.name, p->entry->time_ms, err);
-    if (code != ERR_OK)
-        return code;
-    struct store_revoked_key key = {
-        .name = removed.name,
-        .at_ms = p->entry->time_ms,
-        .until_ms = row.expires_ms ? row.expires_ms + ACCOUNT_REVOCATION_SLACK_S * INT64_C(1000)
-                                   : INT64_MAX};
-    memcpy(key.key, removed.public_key.ptr, SIGN_PUBLIC_BYTES);
-    return store_revoked_key_put(p->db, &key, err);
+    return code ? code : revoke_operator(p, removed.name, removed.public_key, row.expires_ms, err);
 }
 
 enum err_code projection_incident(struct projection *p, struct err *err)

@@ -273,13 +273,21 @@ const struct codec_type codec_status_query = {
 
 #define S struct status
 static const struct codec_row status_rows[] = {
-    NEED(holder, HOLDER_MAX, LINE),        TEXT(version, VERSION_MAX, VERSION),
-    I64(started_ms, 0, INT64_MAX),         TEXT(server_version, VERSION_MAX, VERSION),
-    U64(log_seq, 0, COUNTER_MAX),          U64(devices, 0, COUNTER_MAX),
-    U64(online, 0, COUNTER_MAX),           SUBS(channels, channel_info, 0, LIST_MAX),
-    U64(health_messages, 0, COUNTER_MAX),  U64(garbage_messages, 0, COUNTER_MAX),
-    U64(dropped_messages, 0, COUNTER_MAX), U64(events_stored, 0, COUNTER_MAX),
-    TEXT(store_url, URL_MAX, GRAPH),       TEXT(tenant, TOKEN_MAX, TOKEN),
+    NEED(holder, HOLDER_MAX, LINE),
+    TEXT(version, VERSION_MAX, VERSION),
+    I64(started_ms, 0, INT64_MAX),
+    TEXT(server_version, VERSION_MAX, VERSION),
+    U64(log_seq, 0, COUNTER_MAX),
+    U64(devices, 0, COUNTER_MAX),
+    U64(online, 0, COUNTER_MAX),
+    SUBS(channels, channel_info, 0, LIST_MAX),
+    U64(health_messages, 0, COUNTER_MAX),
+    U64(garbage_messages, 0, COUNTER_MAX),
+    U64(dropped_messages, 0, COUNTER_MAX),
+    U64(events_stored, 0, COUNTER_MAX),
+    TEXT(store_url, URL_MAX, GRAPH),
+    TEXT(tenant, TOKEN_MAX, TOKEN),
+    I64(now_ms, 0, INT64_MAX),
 };
 #undef S
 CODEC_TYPE(status, status, API_MAX_BYTES);

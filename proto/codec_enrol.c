@@ -100,6 +100,8 @@ static const struct codec_row operator_added_rows[] = {
     NEED(role, 32, TOKEN),
     NEED_BYTES(public_key, KEY_BYTES, KEY_BYTES),
     I64(expires_ms, 0, INT64_MAX),
+    BYTES(replaces_key, KEY_BYTES, KEY_BYTES),
+    I64(replaces_expires_ms, 0, INT64_MAX),
 };
 #undef S
 CODEC_TYPE(operator_added, operator_added, 256);
@@ -212,6 +214,7 @@ static const struct codec_row operator_add_rows[] = {
     NEED_BYTES(public_key, KEY_BYTES, KEY_BYTES),
     I64(ttl_ms, 0, INT64_MAX),
     TEXT(reason, REASON_MAX, TEXT),
+    BOOL(replace),
 };
 #undef S
 CODEC_TYPE(operator_add, operator_add, 8192);

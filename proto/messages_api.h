@@ -243,6 +243,7 @@ struct status {
     uint64_t events_stored;
     const char *store_url;
     const char *tenant;
+    int64_t now_ms;
 };
 struct log_query {
     struct codec_head head;

@@ -81,6 +81,8 @@ struct operator_added {
     const char *role;
     struct bytes public_key;
     int64_t expires_ms;
+    struct bytes replaces_key;
+    int64_t replaces_expires_ms;
 };
 struct operator_removed {
     struct codec_head head;
@@ -170,6 +172,7 @@ struct operator_add {
     struct bytes public_key;
     int64_t ttl_ms;
     const char *reason;
+    bool replace;
 };
 struct operator_query {
     struct codec_head head;
