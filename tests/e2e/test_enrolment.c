@@ -163,7 +163,7 @@ struct token {
 static struct token token_new(struct fleet *fleet, const char *const *more)
 {
     const char *words[ARGS_MAX] = {"token", "new", "--json", "--site"};
-    struct token token = {NULL};
+    struct token token = {.id = NULL};
     for (size_t i = 0; more[i]; i++)
         words[i + 4] = more[i];
     if (captain(fleet, words) != 0)
