@@ -95,6 +95,7 @@ union api_out {
     struct root_info root_info;
     struct operator_info operator_info;
     struct operator_list operator_list;
+    struct doctor doctor;
 };
 
 struct api_request {
@@ -242,6 +243,8 @@ enum err_code api_operator_added(struct api_request *request, union api_out *ret
 enum err_code api_operator_removed(struct api_request *request, union api_out *ret,
                                    struct err *err);
 enum err_code api_operator_ls(struct api_request *request, union api_out *ret, struct err *err);
+/* api_doctor.c */
+enum err_code api_doctor_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_status.c */
 enum err_code api_status_show(struct api_request *request, union api_out *ret, struct err *err);
 /* api_log.c */

@@ -112,6 +112,7 @@ const struct api_verb api_verbs[] = {
      api_operator_removed, api_operator_rm_prepare},
     {"operator", "ls", ROLE_VIEWER, &codec_operator_query, &codec_operator_list, api_operator_ls,
      NULL},
+    {"doctor", "show", ROLE_OPERATOR, &codec_status_query, &codec_doctor, api_doctor_show, NULL},
     {"log", "ls", ROLE_VIEWER, &codec_log_query, &codec_log_list, api_log_ls, NULL},
     {"log", "show", ROLE_VIEWER, &codec_log_query, &codec_log_info, api_log_show, NULL},
 };

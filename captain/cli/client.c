@@ -28,6 +28,8 @@ struct client {
     bus_message_fn on_message;
     void *on_message_arg;
     /* the request under way */
+    const char *asking;        /* its subject; NULL: none */
+    struct exchange *exchange; /* NULL once the bus has ended it */
     bool done;
     struct arena *arena;
     struct bytes reply;
@@ -42,6 +44,14 @@ static void on_event(void *arg, enum bus_event event, const char *text, uint64_t
         client->auth_error = true;
     if (event == BUS_AUTH_ERROR || event == BUS_DISCONNECTED)
         (void)snprintf(client->why, sizeof client->why, "%s", text ? text : "");
+    /* The server names the subject that may not be published to: nobody else will answer. */
+    if (event == BUS_AUTH_ERROR && client->asking && text && strstr(text, client->asking)) {
+        client->done = true;
+        err_set(&client->error, ERR_DENIED, "operator %s may not do that",
+                client->context.operator_name);
+        (void)err_hint(&client->error,
+                       "captain operator ls tells roles; an admin gives another one");
+    }
 }
 
 static enum err_code no_contact(const struct client *client, struct err *err)
@@ -169,9 +179,21 @@ const struct context *client_context(const struct client *client)
     return &client->context;
 }
 
+/* One that was refused is answered by the bus long after its client has gone on. */
+struct exchange {
+    struct client *client;
+    bool abandoned;
+};
+
 static void on_reply(void *arg, const struct bus_message *message, const struct err *err)
 {
-    struct client *client = arg;
+    struct exchange *exchange = arg;
+    struct client *client = exchange->client;
+    const bool abandoned = exchange->abandoned;
+    mem_free(exchange);
+    if (abandoned)
+        return;
+    client->exchange = NULL;
     client->done = true;
     client->error = *err;
     if (err->code)
@@ -200,15 +222,24 @@ static enum err_code no_answer(const struct client *client, struct err *err)
     return err->code;
 }
 
-static enum err_code exchange(struct client *client, const char *subject, struct bytes request,
-                              struct err *err)
+static enum err_code send_request(struct client *client, const char *subject, struct bytes request,
+                                  struct err *err)
 {
+    struct exchange *exchange = mem_new(1, sizeof *exchange);
+    exchange->client = client;
     client->done = false;
     client->error = (struct err){0};
-    if (bus_request(client->bus, subject, request, client->timeout_ms, on_reply, client, err))
+    if (bus_request(client->bus, subject, request, client->timeout_ms, on_reply, exchange, err)) {
+        mem_free(exchange);
         return err->code;
+    }
+    client->exchange = exchange;
+    client->asking = subject;
     while (!client->done)
         loop_turn(client->loop, SENSE_MS);
+    client->asking = NULL;
+    if (client->exchange)
+        exchange->abandoned = true;
     return client->error.code ? no_answer(client, err) : ERR_OK;
 }
 
@@ -225,7 +256,7 @@ static enum err_code call_once(struct client *client, const struct client_call *
 {
     client->arena = arena;
     *ret_again = false;
-    if (exchange(client, subject, request, err))
+    if (send_request(client, subject, request, err))
         return err->code;
     struct api_reply reply;
     if (codec_decode(&codec_api_reply, client->reply, arena, &reply, err))

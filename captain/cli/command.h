@@ -187,6 +187,7 @@ enum err_code cmd_device_reject(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_revoke(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_retire(struct invocation *invocation, struct err *err);
 enum err_code cmd_device_identities(struct invocation *invocation, struct err *err);
+enum err_code cmd_doctor(struct invocation *invocation, struct err *err);
 enum err_code cmd_operator_add(struct invocation *invocation, struct err *err);
 enum err_code cmd_operator_ls(struct invocation *invocation, struct err *err);
 enum err_code cmd_operator_rm(struct invocation *invocation, struct err *err);

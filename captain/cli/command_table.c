@@ -76,7 +76,7 @@ enum { DOCUMENTS_MAX = COMMAND_ARGS_MAX - 2 };
 const struct command commands[] = {
     {"status", NULL, "", "the fleet at a glance", 0, 0, 0, cmd_status},
     {"dev", NULL, "", "a whole fleet on this machine, to try",
-     F(AGENTS) | F(CHECK) | F(STATE_DIR) | F(KEEP) | F(SCENARIO), 0, 0, cmd_dev},
+     F(AGENTS) | F(CHECK) | F(STATE_DIR) | F(KEEP) | F(SCENARIO) | F(SECURE), 0, 0, cmd_dev},
     {"init", NULL, "DIR", "set up a fleet: keys, accounts, TLS",
      F(TENANT) | F(HOST) | F(URL) | F(LISTEN) | F(STORE_URL) | F(ADD) | F(THRESHOLD) | F(YES), 1, 1,
      cmd_init},
@@ -200,6 +200,7 @@ const struct command commands[] = {
     {"token", "ls", "", "list join tokens", 0, 0, 0, cmd_token_ls},
     {"token", "revoke", "TOKEN", "let nobody in with it any more", F(REASON), 1, 1,
      cmd_token_revoke},
+    {"doctor", NULL, "", "what should be mended, and how", F(ROOT), 0, 0, cmd_doctor},
     {"operator", "add", "NAME", "give a person a role and a credential",
      F(ROLE) | F(TTL) | F(OUTPUT_DIR) | F(REASON) | F(YES), 1, 1, cmd_operator_add},
     {"operator", "ls", "", "list operators and their roles", 0, 0, 0, cmd_operator_ls},
