@@ -93,7 +93,7 @@ static enum err_code set_channel(struct dev *dev, struct dev_move *move, struct 
 
 static enum err_code start_all(struct dev *dev, struct err *err)
 {
-    if (dev_start_nats(dev, err))
+    if ((dev->secure && dev_fleet_init(dev, err)) || dev_start_nats(dev, err))
         return err->code;
     dev_say(dev, "nats-server on %s", dev->nats_url);
     if (dev_start_captain(dev, err))
@@ -204,12 +204,15 @@ static enum err_code run_scenario(struct dev *dev, struct err *err)
     first->version = "1.0";
     second->version = "1.1";
     if (start_all(dev, err) || create_release(dev, first, err) || set_channel(dev, first, err) ||
+        (dev->secure && dev_trust_settings(dev, err)) ||
         dev_show_fleet(dev, "The fleet before:", err) || create_release(dev, second, err) ||
         roll_out_good(dev, second, err) || dev_show_fleet(dev, "The fleet after:", err))
         return err->code;
     dev->bad.version = bad.version;
     dev_say(dev, "now a bad one, hello@%s: %s", bad.version, dev->scenario->what);
     if (create_release(dev, &bad, err) || roll_out_bad(dev, second->version, err))
+        return err->code;
+    if (dev->secure && (dev_trust_people(dev, err) || dev_trust_revoke(dev, err)))
         return err->code;
     return dev_show_fleet(dev, "The fleet, back:", err);
 }
@@ -225,8 +228,11 @@ static enum err_code stay(struct dev *dev, struct err *err)
 {
     if (dev->check || !output_is_terminal() || output_is_json())
         return ERR_OK;
-    output_note("\nIn another terminal:  NATS_URL=%s %s status", dev->nats_url,
-                dev->invocation->program);
+    if (dev->secure)
+        dev_trust_hints(dev);
+    else
+        output_note("\nIn another terminal:  NATS_URL=%s %s status", dev->nats_url,
+                    dev->invocation->program);
     output_note("A device:             http://127.0.0.1:%u/", (unsigned)dev->agents[0].port);
     output_note("Ctrl-C ends and removes everything.");
     dev->step = "staying up";
@@ -239,18 +245,26 @@ static enum err_code stay(struct dev *dev, struct err *err)
     return ERR_OK;
 }
 
+static enum err_code check_secure(const struct dev *dev, struct err *err)
+{
+    if (!dev->secure || !dev->nats_url)
+        return ERR_OK;
+    (void)err_set(err, ERR_USAGE, "--secure starts a nats-server of its own: no --nats");
+    return err_hint(err, "captain init sets up a fleet with a server that stays");
+}
+
 static enum err_code run(struct dev *dev, struct err *err)
 {
     struct invocation *invocation = dev->invocation;
     if (number_flag(invocation, FLAG_AGENTS, DEV_AGENTS_MAX, &dev->agents_len, err) ||
         dev_scenario_find(invocation->flags[FLAG_SCENARIO], &dev->scenario, err) ||
-        dev_find_programs(dev, err) || dev_make_folder(dev, err) || dev_proc_adopt_orphans(err) ||
-        loop_open(&dev->loop, err))
+        check_secure(dev, err) || dev_find_programs(dev, err) || dev_make_folder(dev, err) ||
+        dev_proc_adopt_orphans(err) || loop_open(&dev->loop, err))
         return err->code;
     dev->agents = mem_new(dev->agents_len, sizeof *dev->agents);
     loop_on_terminate(dev->loop, on_terminate, dev);
     end_on_hangup();
-    dev_warn();
+    dev_warn(dev);
     if (run_scenario(dev, err))
         return err->code;
     dev_show_result(dev);
@@ -265,6 +279,7 @@ enum err_code cmd_dev(struct invocation *invocation, struct err *err)
     dev->agents_len = DEV_AGENTS;
     dev->check = invocation->flags[FLAG_CHECK] != NULL;
     dev->keep = invocation->flags[FLAG_KEEP] != NULL;
+    dev->secure = invocation->flags[FLAG_SECURE] != NULL;
     dev->nats_url = invocation->flags[FLAG_NATS];
     dev->started_ms = clock_mono_ms();
     enum err_code code = run(dev, err);

@@ -3,7 +3,9 @@
  * `captain dev`, inside: a whole fleet on this machine, on two sites. dev.c is the story, dev_world.c
  * starts and ends the processes, dev_files.c writes what they read, dev_scenario.c knows the bad
  * releases, dev_rollout.c starts rollouts and follows them, dev_watch.c looks at what the devices
- * serve, dev_net.c is the network of a device that can be cut, dev_report.c says it.
+ * serve, dev_net.c is the network of a device that can be cut, dev_report.c says it. With --secure,
+ * dev_fleet.c makes the fleet as `captain init` and `captain-agent enroll` do, and dev_trust.c shows
+ * what it is good for.
  */
 #pragma once
 
@@ -26,11 +28,26 @@ struct dev_agent {
     uint16_t port; /* of its web service */
     struct dev_proc proc;
     bool asking;       /* a GET is under way */
-    char served[64];   /* the content it served last, first line; "": none */
+    char served[96];   /* the content it served last, first line; "": none */
     int64_t served_ms; /* when it first served what is wanted, from the order on; -1: not yet */
     bool ran_bad;      /* it has served the bad release */
     char cut[PATH_MAX + 64]; /* a file that is there while its app cuts its network */
     struct dev_net *net;     /* NULL: it talks to the bus without a way to cut it */
+    const char *config;      /* path */
+    struct dev_proc enrol;   /* --secure */
+};
+
+/* What --secure adds. Times are counted from the order. */
+struct dev_trust {
+    uint16_t nats_port, store_port;
+    const char *url;      /* of the bus, with TLS */
+    char secrets[64];     /* a folder in memory, one folder in it for each device; "": none yet */
+    const char *settings; /* what each device's app says of its flag and its secret */
+    int64_t enrolled_ms, flag_ms, secret_ms, cut_ms;
+    const struct dev_agent *revoked;
+    const char *log;    /* of the revoked device */
+    size_t refusals;    /* in it, that are waited for */
+    const char *viewer; /* credentials */
 };
 
 /* One move of the channel, measured from the order on. */
@@ -67,7 +84,7 @@ struct dev {
     struct invocation *invocation;
     struct arena *arena;
     struct loop *loop;
-    bool check, keep, interrupted, ending;
+    bool check, keep, interrupted, ending, secure;
     char dir[PATH_MAX];
     const char *nats_url;
     const char *nats_server, *busybox, *agent_bin, *fetch_bin;
@@ -76,9 +93,11 @@ struct dev {
     struct dev_agent *agents;
     uint32_t agents_len;
     const char *wanted;  /* content that is waited for */
+    const char *page;    /* where; NULL: the index page */
     const char *suspect; /* content of the bad release; NULL: not out yet */
     const struct dev_scenario *scenario;
     struct dev_bad bad;
+    struct dev_trust trust;
     struct dev_follow follow;
     struct loop_timer tick;
     int64_t started_ms;
@@ -96,10 +115,28 @@ MUST_USE enum err_code dev_find_programs(struct dev *dev, struct err *err);
 MUST_USE enum err_code dev_start_nats(struct dev *dev, struct err *err);
 MUST_USE enum err_code dev_start_captain(struct dev *dev, struct err *err);
 MUST_USE enum err_code dev_start_agents(struct dev *dev, struct err *err);
+/* name is that of its log; env NULL: as every process. */
+MUST_USE enum err_code dev_start(struct dev *dev, struct dev_proc *proc, const char *name,
+                                 const char *const *argv, const char *const *env, struct err *err);
+MUST_USE enum err_code dev_free_ports(uint16_t *ret, size_t len, struct err *err);
 /* Runs `captain args...` to its end; args end with NULL. */
 MUST_USE enum err_code dev_run(struct dev *dev, const char *const *args, struct err *err);
 /* Everything ends, the folder goes unless --keep. */
 void dev_end(struct dev *dev);
+
+/* dev_fleet.c */
+/* captain init, for ports that are free now; from then on all requests are the first admin's. */
+MUST_USE enum err_code dev_fleet_init(struct dev *dev, struct err *err);
+/* captain-agent enroll for each agent, whose configurations are written. */
+MUST_USE enum err_code dev_fleet_enrol(struct dev *dev, struct err *err);
+void dev_fleet_end(struct dev *dev);
+
+/* dev_trust.c */
+MUST_USE enum err_code dev_trust_settings(struct dev *dev, struct err *err);
+MUST_USE enum err_code dev_trust_people(struct dev *dev, struct err *err);
+MUST_USE enum err_code dev_trust_revoke(struct dev *dev, struct err *err);
+/* For who wants to try more. */
+void dev_trust_hints(const struct dev *dev);
 
 /* Turns the loop until done says so. ERR_FAILED after timeout_ms or when a process ends that must
  * not, ERR_INTERRUPTED after Ctrl-C. */
@@ -140,10 +177,13 @@ MUST_USE enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, 
 /* Until captain counts every device healthy on the release. */
 MUST_USE enum err_code dev_wait_healthy(struct dev *dev, const char *version, struct err *err);
 MUST_USE enum err_code dev_wait_online(struct dev *dev, struct err *err);
+/* Until every device's app says the line at that page; *ret_ms counted from order_ms. */
+MUST_USE enum err_code dev_wait_page(struct dev *dev, const char *page, const char *line,
+                                     int64_t order_ms, int64_t *ret_ms, struct err *err);
 
 /* dev_report.c */
 void dev_say(struct dev *dev, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void dev_warn(void);
+void dev_warn(const struct dev *dev);
 MUST_USE enum err_code dev_show_fleet(struct dev *dev, const char *title, struct err *err);
 void dev_show_result(struct dev *dev);
 void dev_show_failure(struct dev *dev, const struct err *err);

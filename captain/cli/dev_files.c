@@ -59,6 +59,27 @@ static enum err_code write_json(const char *path, json_t *json, struct err *err)
     return code;
 }
 
+static void add_plain(const struct dev *dev, const struct dev_agent *agent, json_t *json,
+                      const char *root)
+{
+    const char *url = agent->net ? dev_net_url(agent->net) : dev->nats_url;
+    (void)json_object_set_new(json, "nats", json_pack("{s:s}", "url", url));
+    (void)json_object_set_new(json, "root", json_string(root));
+}
+
+/* Where the bus is, what to trust and who it is: all that comes with enrolment. */
+static void add_secure(const struct dev *dev, const struct dev_agent *agent, json_t *json)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", dev->trust.secrets, agent->device);
+    (void)json_object_set_new(json, "secrets", json_string(path));
+    if (!agent->net)
+        return;
+    const char *address = strstr(dev_net_url(agent->net), "://");
+    (void)snprintf(path, sizeof path, "tls%s", address);
+    (void)json_object_set_new(json, "nats", json_pack("{s:s}", "url", path));
+}
+
 enum err_code dev_write_agent(struct dev *dev, struct dev_agent *agent, const char **ret_path,
                               struct err *err)
 {
@@ -72,13 +93,15 @@ enum err_code dev_write_agent(struct dev *dev, struct dev_agent *agent, const ch
         return err->code;
     (void)snprintf(port, sizeof port, "%u", (unsigned)agent->port);
     json_t *json = json_pack(
-        "{s:s, s:s, s:{s:s}, s:s, s:s, s:{s:{s:s, s:{s:s, s:s, s:s}}}, s:{s:s}, s:{s:s, s:s, s:s, "
-        "s:s, s:s}}",
-        "device", agent->device, "site", agent->site, "nats", "url",
-        agent->net ? dev_net_url(agent->net) : dev->nats_url, "root", root, "folder", folder,
-        "apps", "hello", "channel", "stable", "env", "PORT", port, "AGENT", path, "CUT", agent->cut,
-        "fetch", "helper", dev->fetch_bin, "intervals", "health", "1s", "telemetry", "1s",
-        "refresh", "10s", "reconnect_first", "1s", "reconnect_max", "1s");
+        "{s:s, s:s, s:s, s:{s:{s:s, s:{s:s, s:s, s:s}}}, s:{s:s}, s:{s:s, s:s, s:s, s:s, s:s}}",
+        "device", agent->device, "site", agent->site, "folder", folder, "apps", "hello", "channel",
+        "stable", "env", "PORT", port, "AGENT", path, "CUT", agent->cut, "fetch", "helper",
+        dev->fetch_bin, "intervals", "health", "1s", "telemetry", "1s", "refresh", "10s",
+        "reconnect_first", "1s", "reconnect_max", "1s");
+    if (dev->secure)
+        add_secure(dev, agent, json);
+    else
+        add_plain(dev, agent, json, root);
     *ret_path = path;
     return write_json(path, json, err);
 }
@@ -121,6 +144,14 @@ static const char health_cgi[] =
     "    printf 'Content-Type: text/plain\\r\\n\\r\\nok\\n'\n"
     "fi\n";
 
+/* What the app was given, as an app reads it; of the secret only a fingerprint. */
+static const char settings_cgi[] =
+    "#!/bin/sh\n"
+    "[ ! -e \"$CAPTAIN_FLAGS_ENV\" ] || . \"$CAPTAIN_FLAGS_ENV\"\n"
+    "key=$(busybox sha256sum <\"$CAPTAIN_SECRETS/api-key\" | busybox cut -c 1-16)\n"
+    "printf 'Content-Type: text/plain\\r\\n\\r\\nwelcome=%s api-key=%s\\n' \"$FLAG_WELCOME\" "
+    "\"$key\"\n";
+
 /* What a scenario adds comes before the server takes the place of the shell. */
 static const char serve_sh[] =
     "tell() { echo \"{\\\"memory_mib\\\": $1}\" >\"$CAPTAIN_STATE/metrics.tmp\" &&\n"
@@ -130,7 +161,8 @@ static const char serve_sh[] =
     "%s"
     "exec busybox httpd -f -p \"127.0.0.1:$PORT\" -h www\n";
 
-static enum err_code write_www(const char *www, const char *version, struct err *err)
+static enum err_code write_www(const struct dev *dev, const char *www, const char *version,
+                               struct err *err)
 {
     char page[64 + 1], cgi[PATH_MAX + 80];
     dev_content(version, page);
@@ -138,7 +170,9 @@ static enum err_code write_www(const char *www, const char *version, struct err 
     (void)snprintf(cgi, sizeof cgi, "%s/cgi-bin", www);
     if (file_make_dirs(cgi, 0755, err) ||
         write_text(www, "index.html", bytes_of(page, strlen(page)), err) ||
-        write_mode(cgi, "health", bytes_of(health_cgi, strlen(health_cgi)), 0755, err))
+        write_mode(cgi, "health", bytes_of(health_cgi, strlen(health_cgi)), 0755, err) ||
+        (dev->secure &&
+         write_mode(cgi, "settings", bytes_of(settings_cgi, strlen(settings_cgi)), 0755, err)))
         return err->code;
     return write_asset(www, err);
 }
@@ -181,7 +215,7 @@ enum err_code dev_write_release(struct dev *dev, const char *version, const char
     if (!folder || !path || !text || !serve)
         return err_set(err, ERR_SIZE, "the folder's path is too long");
     (void)snprintf(www, sizeof www, "%s/www", folder);
-    if (write_www(www, version, err) ||
+    if (write_www(dev, www, version, err) ||
         write_text(folder, "serve.sh", bytes_of(serve, strlen(serve)), err) ||
         write_text(folder, "release.yaml", bytes_of(text, strlen(text)), err))
         return err->code;

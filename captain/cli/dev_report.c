@@ -26,11 +26,16 @@ void dev_say(struct dev *dev, const char *fmt, ...)
     output_note("%6.1fs  %s", (double)(clock_mono_ms() - dev->started_ms) / 1000, line);
 }
 
-void dev_warn(void)
+void dev_warn(const struct dev *dev)
 {
+    const char *what = dev->secure ? "TLS, roles and enrolment as in a real fleet, but its"
+                                   : "to try things. No TLS, no passwords, keys in a temporary";
+    const char *rest = dev->secure
+                           ? "keys lie together in a temporary folder. Removed at the end."
+                           : "folder. Everything is removed at the end. Not for a real fleet.";
     output_note("+-----------------------------------------------------------------------+");
-    output_note("| captain dev: to try things. No TLS, no passwords, keys in a temporary |");
-    output_note("| folder. Everything is removed at the end. Not for a real fleet.       |");
+    output_note("| captain dev: %-56s |", what);
+    output_note("| %-69s |", rest);
     output_note("+-----------------------------------------------------------------------+");
 }
 
@@ -114,14 +119,26 @@ static void print_json(json_t *json)
     free(text);
 }
 
+static json_t *trust_json(const struct dev *dev)
+{
+    const struct dev_trust *trust = &dev->trust;
+    return json_pack("{s:I, s:I, s:I, s:s, s:s, s:s++, s:I}", "enrolledMs",
+                     (json_int_t)trust->enrolled_ms, "flagMs", (json_int_t)trust->flag_ms,
+                     "secretMs", (json_int_t)trust->secret_ms, "settings", trust->settings,
+                     "secrets", trust->secrets, "revoked", trust->revoked->site, "/",
+                     trust->revoked->device, "cutMs", (json_int_t)trust->cut_ms);
+}
+
 static void show_json(struct dev *dev)
 {
-    json_t *json = json_pack("{s:b, s:I, s:s, s:[o, o], s:o, s:I, s:I, s:o}", "ok", 1, "tookMs",
-                             (json_int_t)(clock_mono_ms() - dev->started_ms), "natsServer",
-                             dev->nats_version, "moves", move_json(&dev->moves[0]),
-                             move_json(&dev->moves[1]), "bad", bad_json(dev), "captainAnonymousKib",
-                             (json_int_t)memory_kib(dev->captain.pid), "agentAnonymousKib",
-                             (json_int_t)agents_memory_kib(dev), "devices", agents_json(dev));
+    json_t *json = json_pack(
+        "{s:b, s:I, s:s, s:s, s:[o, o], s:o, s:I, s:I, s:o}", "ok", 1, "tookMs",
+        (json_int_t)(clock_mono_ms() - dev->started_ms), "natsServer", dev->nats_version, "natsUrl",
+        dev->nats_url, "moves", move_json(&dev->moves[0]), move_json(&dev->moves[1]), "bad",
+        bad_json(dev), "captainAnonymousKib", (json_int_t)memory_kib(dev->captain.pid),
+        "agentAnonymousKib", (json_int_t)agents_memory_kib(dev), "devices", agents_json(dev));
+    if (dev->secure)
+        (void)json_object_set_new(json, "secure", trust_json(dev));
     print_json(json);
 }
 
@@ -147,6 +164,10 @@ static void show_table(struct dev *dev)
     output_line("%" PRIu32 " of %" PRIu32 " devices ever had it, the canary's; the fleet was back "
                 "%.1f s after the order.",
                 bad->exposed, dev->agents_len, (double)bad->ended_ms / 1000);
+    if (dev->secure)
+        output_line("%s/%s was revoked and cut off %" PRId64
+                    " ms after the order; what it runs goes on running.",
+                    dev->trust.revoked->site, dev->trust.revoked->device, dev->trust.cut_ms);
     output_line(
         "\nEvery time is counted from the order. Serving: an HTTP GET gave the new content.");
     output_line("Memory of its own: captain %.1f MiB, one agent %.1f MiB. nats-server %s.",

@@ -41,7 +41,7 @@ static void look(void *arg)
         if (agent->asking || (agent->served_ms >= 0 && !dev->suspect))
             continue;
         agent->asking = true;
-        dev_http_get(dev->loop, agent->port, "/index.html", on_page, agent);
+        dev_http_get(dev->loop, agent->port, dev->page ? dev->page : "/index.html", on_page, agent);
     }
     loop_timer_at(dev->loop, &dev->tick, loop_now_ms(dev->loop) + LOOK_EVERY_MS, look, dev);
 }
@@ -112,6 +112,19 @@ enum err_code dev_wait_serving(struct dev *dev, struct dev_move *move, int64_t o
     dev_watch_begin(dev, content);
     enum err_code code = dev_watch_times(dev, move, order_ms, err);
     dev_watch_end(dev);
+    return code;
+}
+
+enum err_code dev_wait_page(struct dev *dev, const char *page, const char *line, int64_t order_ms,
+                            int64_t *ret_ms, struct err *err)
+{
+    struct dev_move move = {0};
+    dev->page = page;
+    dev_watch_begin(dev, line);
+    enum err_code code = dev_watch_times(dev, &move, order_ms, err);
+    dev_watch_end(dev);
+    dev->page = NULL;
+    *ret_ms = move.last_ms;
     return code;
 }
 

@@ -74,8 +74,8 @@ static void fill_env(struct dev *dev)
     dev->env[len] = NULL;
 }
 
-static enum err_code start(struct dev *dev, struct dev_proc *proc, const char *name,
-                           const char *const *argv, struct err *err)
+enum err_code dev_start(struct dev *dev, struct dev_proc *proc, const char *name,
+                        const char *const *argv, const char *const *env, struct err *err)
 {
     (void)snprintf(proc->name, sizeof proc->name, "%s", name);
     int len = snprintf(proc->log, sizeof proc->log, "%s/%s.log", dev->dir, name);
@@ -83,7 +83,7 @@ static enum err_code start(struct dev *dev, struct dev_proc *proc, const char *n
         return err_set(err, ERR_USAGE, "the path %.64s... is too long", dev->dir);
     if (!dev->env[0])
         fill_env(dev);
-    return dev_proc_start(dev->loop, argv, dev->env, proc, err);
+    return dev_proc_start(dev->loop, argv, env ? env : dev->env, proc, err);
 }
 
 /* A process that ended although it is still needed; NULL: none. */
@@ -122,7 +122,7 @@ enum err_code dev_wait(struct dev *dev, dev_done_fn done, int64_t timeout_ms, st
     return ERR_OK;
 }
 
-/* nats-server writes the port it took into DIR/nats-server_PID.ports. */
+/* nats-server writes the port it took into DIR/nats-server_PID.ports; with --secure it is known. */
 static bool nats_listens(struct dev *dev)
 {
     char path[PATH_MAX + 64];
@@ -131,25 +131,28 @@ static bool nats_listens(struct dev *dev)
     json_t *json = json_load_file(path, 0, &why);
     const char *url = json_string_value(json_array_get(json_object_get(json, "nats"), 0));
     if (url)
-        dev->nats_url = arena_strdup(dev->arena, url);
+        dev->nats_url = dev->secure ? dev->trust.url : arena_strdup(dev->arena, url);
     json_decref(json);
     return dev->nats_url != NULL;
 }
 
 enum err_code dev_start_nats(struct dev *dev, struct err *err)
 {
-    char store[PATH_MAX + 16];
+    char store[PATH_MAX + 16], conf[PATH_MAX + 32];
     dev->step = "starting nats-server";
     if (dev->nats_url) { /* one that runs elsewhere must be there now */
         dev->step = "connecting to NATS";
         return client_open(dev->invocation, &dev->client, err);
     }
     (void)snprintf(store, sizeof store, "%s/nats", dev->dir);
+    (void)snprintf(conf, sizeof conf, "%s/captain/nats/server.conf", dev->dir);
     const char *argv[] = {
         dev->nats_server,   "-a",     "127.0.0.1", "-p", "-1", "-js", "-sd", store,
         "--ports_file_dir", dev->dir, NULL};
+    const char *secure[] = {dev->nats_server,   "-c",     conf, "-a", "127.0.0.1",
+                            "--ports_file_dir", dev->dir, NULL};
     dev->failed = &dev->nats;
-    if (start(dev, &dev->nats, "nats-server", argv, err) ||
+    if (dev_start(dev, &dev->nats, "nats-server", dev->secure ? secure : argv, NULL, err) ||
         dev_wait(dev, nats_listens, START_MS, err))
         return err->code;
     dev->failed = NULL;
@@ -181,10 +184,11 @@ enum err_code dev_start_captain(struct dev *dev, struct err *err)
     (void)snprintf(data, sizeof data, "%s/captain", dev->dir);
     const char *argv[] = {"/proc/self/exe", "serve",    "--data",      data, "--nats",
                           dev->nats_url,    "--listen", "127.0.0.1:0", NULL};
+    const char *secure[] = {"/proc/self/exe", "serve", "--data", data, NULL};
     dev->step = "starting captain";
     dev->failed = &dev->captain;
     dev->invocation->flags[FLAG_NATS] = dev->nats_url;
-    if (start(dev, &dev->captain, "captain", argv, err) ||
+    if (dev_start(dev, &dev->captain, "captain", dev->secure ? secure : argv, NULL, err) ||
         dev_wait(dev, captain_answers, START_MS, err))
         return err->code;
     dev->failed = NULL;
@@ -192,54 +196,67 @@ enum err_code dev_start_captain(struct dev *dev, struct err *err)
 }
 
 /* Free ports of the loopback: all are held at once, so that no two are the same. */
-static enum err_code choose_ports(struct dev *dev, struct err *err)
+enum err_code dev_free_ports(uint16_t *ret, size_t len, struct err *err)
 {
     int fds[DEV_AGENTS_MAX];
-    uint32_t len = 0;
+    size_t held = 0;
     enum err_code code = ERR_OK;
-    for (; len < dev->agents_len && code == ERR_OK; len++) {
+    for (; held < len && held < DEV_AGENTS_MAX && code == ERR_OK; held++) {
         struct sockaddr_in address = {.sin_family = AF_INET};
         socklen_t size = sizeof address;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        fds[len] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fds[len] < 0 || bind(fds[len], (struct sockaddr *)&address, sizeof address) ||
-            getsockname(fds[len], (struct sockaddr *)&address, &size))
+        fds[held] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fds[held] < 0 || bind(fds[held], (struct sockaddr *)&address, sizeof address) ||
+            getsockname(fds[held], (struct sockaddr *)&address, &size))
             code = err_sys(err, errno, "no free port on 127.0.0.1");
-        dev->agents[len].port = ntohs(address.sin_port);
+        ret[held] = ntohs(address.sin_port);
     }
-    for (uint32_t i = 0; i < len; i++)
+    for (size_t i = 0; i < held; i++)
         if (fds[i] >= 0)
             (void)close(fds[i]);
     return code;
 }
 
-static enum err_code start_agent(struct dev *dev, uint32_t i, struct err *err)
+static enum err_code prepare_agent(struct dev *dev, uint32_t i, struct err *err)
 {
     struct dev_agent *agent = &dev->agents[i];
-    const char *config = NULL;
-    char name[sizeof agent->proc.name];
     agent->dev = dev;
     agent->site = i % 2 == 0 ? "north" : "south";
     agent->served_ms = -1;
     (void)snprintf(agent->cut, sizeof agent->cut, "%s/agents/d%u.cut", dev->dir, i + 1);
+    const char *server = dev->secure
+                             ? arena_printf(dev->arena, "nats://127.0.0.1:%u", dev->trust.nats_port)
+                             : dev->nats_url;
     if (dev->scenario->cuts_network &&
-        dev_net_open(dev->loop, dev->nats_url, agent->cut, &agent->net, err))
+        dev_net_open(dev->loop, output_text(server), agent->cut, &agent->net, err))
         return err->code;
     (void)snprintf(agent->device, sizeof agent->device, "d%u", i + 1);
-    (void)snprintf(name, sizeof name, "agent-d%u", i + 1);
-    if (dev_write_agent(dev, agent, &config, err))
-        return err->code;
-    const char *argv[] = {dev->agent_bin, "--config", config, NULL};
-    return start(dev, &agent->proc, name, argv, err);
+    return dev_write_agent(dev, agent, &agent->config, err);
+}
+
+static enum err_code start_agent(struct dev *dev, struct dev_agent *agent, struct err *err)
+{
+    char name[sizeof agent->proc.name];
+    (void)snprintf(name, sizeof name, "agent-%.20s", agent->device);
+    const char *argv[] = {dev->agent_bin, "--config", agent->config, NULL};
+    return dev_start(dev, &agent->proc, name, argv, NULL, err);
 }
 
 enum err_code dev_start_agents(struct dev *dev, struct err *err)
 {
+    uint16_t ports[DEV_AGENTS_MAX] = {0};
     dev->step = "starting the agents";
-    if (choose_ports(dev, err))
+    if (dev_free_ports(ports, dev->agents_len, err))
+        return err->code;
+    for (uint32_t i = 0; i < dev->agents_len; i++) {
+        dev->agents[i].port = ports[i];
+        if (prepare_agent(dev, i, err))
+            return err->code;
+    }
+    if (dev->secure && dev_fleet_enrol(dev, err))
         return err->code;
     for (uint32_t i = 0; i < dev->agents_len; i++)
-        if (start_agent(dev, i, err))
+        if (start_agent(dev, &dev->agents[i], err))
             return err->code;
     return dev_wait_online(dev, err);
 }
@@ -251,11 +268,16 @@ static bool command_ended(struct dev *dev)
 
 enum err_code dev_run(struct dev *dev, const char *const *args, struct err *err)
 {
-    const char *argv[16] = {"/proc/self/exe", "--nats", dev->nats_url};
-    size_t len = 3;
+    const char *argv[24] = {"/proc/self/exe"};
+    const char *const *words = args;
+    size_t len = 1;
+    if (!dev->secure) { /* there a context says it */
+        argv[len++] = "--nats";
+        argv[len++] = dev->nats_url;
+    }
     for (; *args && len < ARRAY_LEN(argv) - 1; args++)
         argv[len++] = *args;
-    if (start(dev, &dev->command, "command", argv, err))
+    if (dev_start(dev, &dev->command, "command", argv, NULL, err))
         return err->code;
     dev->failed = &dev->command;
     if (dev_wait(dev, command_ended, COMMAND_MS, err))
@@ -266,16 +288,19 @@ enum err_code dev_run(struct dev *dev, const char *const *args, struct err *err)
     }
     char how[32];
     dev_proc_how(&dev->command, how);
-    return err_set(err, ERR_FAILED, "captain %s %s failed (%s) while %s", argv[3], argv[4], how,
-                   dev->step);
+    return err_set(err, ERR_FAILED, "captain %s %s failed (%s) while %s", words[0],
+                   words[1] ? words[1] : "", how, dev->step);
 }
 
 static void stop_agents(struct dev *dev)
 {
-    struct dev_proc *procs[DEV_AGENTS_MAX];
-    for (uint32_t i = 0; i < dev->agents_len; i++)
-        procs[i] = &dev->agents[i].proc;
-    dev_proc_stop(dev->loop, procs, dev->agents_len, STOP_MS);
+    struct dev_proc *procs[2 * DEV_AGENTS_MAX];
+    size_t len = 0;
+    for (uint32_t i = 0; dev->agents && i < dev->agents_len; i++) {
+        procs[len++] = &dev->agents[i].proc;
+        procs[len++] = &dev->agents[i].enrol;
+    }
+    dev_proc_stop(dev->loop, procs, len, STOP_MS);
 }
 
 void dev_end(struct dev *dev)
@@ -293,6 +318,7 @@ void dev_end(struct dev *dev)
         loop_close(dev->loop);
     }
     struct err err = {0};
+    dev_fleet_end(dev);
     if (dev->dir[0] && dev->keep)
         output_note("kept: %s", dev->dir);
     else if (dev->dir[0] && file_remove_tree(dev->dir, &err))

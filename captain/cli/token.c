@@ -3,17 +3,17 @@
  * captain token new | ls | revoke. The key pair of a token is made here; captain gets the public half,
  * and the other is printed once and kept nowhere.
  */
+#include "captain/cli/token.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <sodium.h>
 #include <string.h>
 
-#include "captain/cli/client.h"
 #include "captain/cli/number.h"
 #include "captain/cli/output.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
-#include "common/join_token.h"
 
 enum { LABELS_MAX = 32, USES_MAX = 1000000 };
 #define AGENT_CONFIG "/etc/captain/agent.json"
@@ -100,18 +100,33 @@ static enum err_code print_made(const struct made *made, struct arena *arena, st
     return ERR_OK;
 }
 
-static enum err_code show(const struct join_token *token, const struct token_info *info,
-                          struct arena *arena, struct err *err)
+static enum err_code show(const struct token_made *token, struct arena *arena, struct err *err)
 {
-    char text[JOIN_TOKEN_TEXT];
-    join_token_text(token, text);
+    const struct token_info *info = &token->info;
     const char *command =
         arena_printf(arena, "captain-agent enroll --url %s --token %s --fingerprint %s --config %s",
-                     info->url, text, info->fingerprint, AGENT_CONFIG);
-    const struct made made = {info, text, command};
-    const enum err_code code = command ? print_made(&made, arena, err)
-                                       : err_set(err, ERR_SIZE, "captain's answer is too long");
-    sodium_memzero(text, sizeof text);
+                     info->url, token->text, info->fingerprint, AGENT_CONFIG);
+    const struct made made = {info, token->text, command};
+    return command ? print_made(&made, arena, err)
+                   : err_set(err, ERR_SIZE, "captain's answer is too long");
+}
+
+enum err_code token_make(struct client *client, const struct token_new *request,
+                         struct arena *arena, struct token_made *ret, struct err *err)
+{
+    struct token_new whole = *request;
+    struct join_token token;
+    sign_key_new(&token.key);
+    whole.public_key = bytes_of(token.key.public_key, SIGN_PUBLIC_BYTES);
+    enum err_code code = client_call(client,
+                                     &(struct client_call){"token", "new", &codec_token_new, &whole,
+                                                           &codec_token_info, &ret->info},
+                                     arena, err);
+    if (code == ERR_OK && str_copy(token.id, sizeof token.id, ret->info.id) != ERR_OK)
+        code = err_set(err, ERR_MALFORMED, "captain gave the token no id");
+    if (code == ERR_OK)
+        join_token_text(&token, ret->text);
+    join_token_wipe(&token);
     return code;
 }
 
@@ -119,21 +134,13 @@ enum err_code cmd_token_new(struct invocation *invocation, struct err *err)
 {
     struct client *client DEFER(client_close_ref) = NULL;
     struct token_new request;
-    struct token_info info;
-    struct join_token token;
+    struct token_made token;
     if (read_request(invocation, &request, err) || client_open(invocation, &client, err))
         return err->code;
-    sign_key_new(&token.key);
-    request.public_key = bytes_of(token.key.public_key, SIGN_PUBLIC_BYTES);
-    enum err_code code = client_call(
-        client,
-        &(struct client_call){"token", "new", &codec_token_new, &request, &codec_token_info, &info},
-        invocation->arena, err);
-    if (code == ERR_OK && str_copy(token.id, sizeof token.id, info.id) != ERR_OK)
-        code = err_set(err, ERR_MALFORMED, "captain gave the token no id");
+    enum err_code code = token_make(client, &request, invocation->arena, &token, err);
     if (code == ERR_OK)
-        code = show(&token, &info, invocation->arena, err);
-    join_token_wipe(&token);
+        code = show(&token, invocation->arena, err);
+    sodium_memzero(token.text, sizeof token.text);
     return code;
 }
 
