@@ -172,7 +172,7 @@ enum err_code api_token_revoke_prepare(struct api_request *request, struct arena
                                        struct decision *ret, struct err *err)
 {
     const struct token_query *in = &request->in.token_query;
-    struct store_token row;
+    struct store_token row = {0};
     enum err_code code = captain_trust_demand(request->captain, err);
     if (code == ERR_OK)
         code = find(request, in->id, &row, err);

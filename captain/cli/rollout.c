@@ -214,7 +214,7 @@ static enum err_code resolve(struct invocation *invocation, const char **ret, st
 
 enum err_code cmd_rollout_watch(struct invocation *invocation, struct err *err)
 {
-    const char *id;
+    const char *id = NULL;
     if (resolve(invocation, &id, err))
         return err->code;
     return rollout_follow(invocation, id, false, err);
@@ -222,7 +222,7 @@ enum err_code cmd_rollout_watch(struct invocation *invocation, struct err *err)
 
 enum err_code cmd_rollout_wait(struct invocation *invocation, struct err *err)
 {
-    const char *id;
+    const char *id = NULL;
     if (resolve(invocation, &id, err))
         return err->code;
     return rollout_follow(invocation, id, true, err);
