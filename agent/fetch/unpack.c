@@ -346,6 +346,8 @@ enum err_code unpack_run(const struct unpack_options *options, uint64_t *ret_byt
     struct unpack *u DEFER(mem_free_ref) = mem_new(1, sizeof *u);
     u->options = options;
     int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (before < 0 && errno == EACCES) /* where the agent started is closed to its helper's user */
+        before = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (before < 0 || fchdir(options->folder_fd) != 0) {
         int why = errno;
         if (before >= 0)
