@@ -24,6 +24,7 @@
 #include "common/hash.h"
 #include "common/sign.h"
 #include "proto/codec.h"
+#include "tests/support/http_page.h"
 #include "tests/support/nats_server.h"
 #include "tests/support/port.h"
 #include "tests/support/proc.h"
@@ -88,20 +89,7 @@ void house_wait_event(struct house *h, enum event_kind kind, uint64_t from)
 
 bool house_serves(struct house *h, const char *text)
 {
-    char page[512];
-    int fd = port_connect(h->service_port);
-    if (fd < 0)
-        return false;
-    static const char request[] = "GET /index.html HTTP/1.0\r\n\r\n";
-    assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
-    size_t len = 0;
-    ssize_t got;
-    while ((got = read(fd, page + len, sizeof page - 1 - len)) > 0)
-        len += (size_t)got;
-    page[len] = '\0';
-    (void)close(fd);
-    const char *body = strstr(page, "\r\n\r\n");
-    return body && str_equal(body + 4, text);
+    return http_page_is(h->service_port, text);
 }
 
 struct page {

@@ -16,6 +16,7 @@
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "proto/codec.h"
+#include "tests/support/http_page.h"
 #include "tests/support/port.h"
 #include "tests/support/support.h"
 #include "tests/support/tempdir.h"
@@ -268,22 +269,9 @@ void world_channel_set(struct world *world, const char *release)
 
 bool world_serves(const struct world *world, unsigned agent, const char *version)
 {
-    int fd = port_connect(world->agents[agent].port);
-    if (fd < 0)
-        return false;
-    struct timeval limit = {.tv_sec = 2};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    static const char get[] = "GET /index.html HTTP/1.0\r\n\r\n";
-    char answer[4096] = {0}, want[128];
-    size_t len = 0;
-    ssize_t got = send(fd, get, sizeof get - 1, MSG_NOSIGNAL);
-    while (got > 0 && len < sizeof answer - 1) {
-        got = recv(fd, answer + len, sizeof answer - 1 - len, 0);
-        len += got > 0 ? (size_t)got : 0;
-    }
-    (void)close(fd);
-    put(want, sizeof want, "\r\n\r\nhello %s\n", version);
-    return strstr(answer, " 200 ") && strstr(answer, want);
+    char want[128];
+    put(want, sizeof want, "hello %s\n", version);
+    return http_page_is(world->agents[agent].port, want);
 }
 
 struct serving {
