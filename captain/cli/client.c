@@ -23,6 +23,8 @@ struct client {
     int64_t timeout_ms;
     char why[256]; /* the last reason of no connection */
     bool auth_error;
+    char inbox[TOKEN_MAX + 16]; /* the one that the role of an operator may listen to */
+    bool inbox_refused;         /* the credential is another's */
     bool interrupted;
     const char *subject; /* of the subscription, or NULL */
     bus_message_fn on_message;
@@ -44,6 +46,8 @@ static void on_event(void *arg, enum bus_event event, const char *text, uint64_t
         client->auth_error = true;
     if (event == BUS_AUTH_ERROR || event == BUS_DISCONNECTED)
         (void)snprintf(client->why, sizeof client->why, "%s", text ? text : "");
+    if (event == BUS_AUTH_ERROR && text && client->inbox[0] && strstr(text, client->inbox))
+        client->inbox_refused = true;
     /* The server names the subject that may not be published to: nobody else will answer. */
     if (event == BUS_AUTH_ERROR && client->asking && text && strstr(text, client->asking)) {
         client->done = true;
@@ -90,12 +94,12 @@ static enum err_code connect_bus(struct client *client, struct err *err)
 {
     uint64_t seed;
     clock_random(&seed, sizeof seed);
-    char inbox[TOKEN_MAX + 16]; /* the one that the role of an operator may listen to */
-    (void)snprintf(inbox, sizeof inbox, "_INBOX.op.%s", client->context.operator_name);
+    (void)snprintf(client->inbox, sizeof client->inbox, "_INBOX.op.%s",
+                   client->context.operator_name);
     struct bus_options options = {
         .url = client->context.url,
         .name = "captain cli",
-        .inbox_prefix = inbox,
+        .inbox_prefix = client->inbox,
         .creds_path = client->context.creds,
         .tls_ca_path = client->context.ca,
         .seed = seed,
@@ -235,11 +239,16 @@ static enum err_code send_request(struct client *client, const char *subject, st
     }
     client->exchange = exchange;
     client->asking = subject;
-    while (!client->done)
+    while (!client->done && !client->inbox_refused)
         loop_turn(client->loop, SENSE_MS);
     client->asking = NULL;
     if (client->exchange)
         exchange->abandoned = true;
+    if (!client->done) {
+        err_set(err, ERR_DENIED, "the credential is not the one of operator %s",
+                client->context.operator_name);
+        return err_hint(err, "--operator NAME says who asks, --creds FILE with whose credential");
+    }
     return client->error.code ? no_answer(client, err) : ERR_OK;
 }
 
