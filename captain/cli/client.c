@@ -12,6 +12,7 @@ enum {
     TIMEOUT_MAX_MS = 3600 * 1000,
     RECONNECT_MAX_MS = 500,
     SENSE_MS = 50,
+    AUTH_ERRORS_MAX = 3, /* libnats 3.4.1 signs one challenge of 256 wrongly */
     LIMIT_BYTES = 8 << 20
 };
 
@@ -22,7 +23,7 @@ struct client {
     char url[256]; /* for people */
     int64_t timeout_ms;
     char why[256]; /* the last reason of no connection */
-    bool auth_error;
+    unsigned auth_errors;
     char inbox[TOKEN_MAX + 16]; /* the one that the role of an operator may listen to */
     bool inbox_refused;         /* the credential is another's */
     bool interrupted;
@@ -43,7 +44,7 @@ static void on_event(void *arg, enum bus_event event, const char *text, uint64_t
     struct client *client = arg;
     (void)count;
     if (event == BUS_AUTH_ERROR)
-        client->auth_error = true;
+        client->auth_errors++;
     if (event == BUS_AUTH_ERROR || event == BUS_DISCONNECTED)
         (void)snprintf(client->why, sizeof client->why, "%s", text ? text : "");
     if (event == BUS_AUTH_ERROR && text && client->inbox[0] && strstr(text, client->inbox))
@@ -60,7 +61,7 @@ static void on_event(void *arg, enum bus_event event, const char *text, uint64_t
 
 static enum err_code no_contact(const struct client *client, struct err *err)
 {
-    if (client->auth_error) {
+    if (client->auth_errors > 0) {
         err_set(err, ERR_DENIED, "NATS at %s does not let us in\n%s", client->url, client->why);
         return err_hint(err, "--creds FILE, or captain context create NAME --creds FILE");
     }
@@ -115,7 +116,8 @@ static enum err_code connect_bus(struct client *client, struct err *err)
     if (bus_start(client->bus, err))
         return err->code;
     int64_t deadline_ms = clock_mono_ms() + client->timeout_ms;
-    while (!bus_connected(client->bus) && !client->auth_error && clock_mono_ms() < deadline_ms)
+    while (!bus_connected(client->bus) && client->auth_errors < AUTH_ERRORS_MAX &&
+           clock_mono_ms() < deadline_ms)
         loop_turn(client->loop, SENSE_MS);
     return bus_connected(client->bus) ? ERR_OK : no_contact(client, err);
 }
