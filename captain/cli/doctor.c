@@ -89,8 +89,8 @@ static void check_clock(struct findings *findings, int64_t captain_ms, int64_t b
     else
         findings_add(findings, off_ms > CLOCK_WRONG_MS ? FINDING_ERROR : FINDING_WARNING,
                      "set the one that is wrong: timedatectl set-ntp true",
-                     "this clock is %s %s of captain's", text,
-                     captain_ms < before_ms ? "ahead" : "behind");
+                     "this clock is %s %s captain's", text,
+                     captain_ms < before_ms ? "ahead of" : "behind");
 }
 
 /* Captain. */

@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/clock.h"
 #include "proto/codec.h"
 #include "tests/e2e/secure.h"
-#include "tests/support/tempdir.h"
+#include "tests/support/nats_server.h"
 #include "tests/support/wait.h"
 
 enum { DENIED = 4, NO_CONTACT = 8 };
@@ -100,6 +102,76 @@ static void test_doctor__without_captain_it_says_what_is_seen_from_here(void **s
     expect_line(secure, "ok", "the certificate authority of your context ends in");
 }
 
+/* ---- clocks ---- */
+
+/* Answers as captain, with a clock that is off. */
+struct clock_of {
+    struct bus_probe probe;
+    struct arena arena;
+    int64_t off_ms;
+};
+
+static void answer_doctor(void *arg, const struct bus_message *message)
+{
+    struct clock_of *other = arg;
+    const struct doctor_finding well = {.level = "ok", .what = "captain is well"};
+    const struct doctor doctor = {
+        .now_ms = clock_unix_ms() + other->off_ms, .findings = &well, .findings_len = 1};
+    struct api_reply reply = {0};
+    struct bytes data;
+    struct err err;
+    arena_reset(&other->arena);
+    assert_int_equal(codec_encode(&codec_doctor, &doctor, &other->arena, &reply.body, &err),
+                     ERR_OK);
+    assert_int_equal(codec_encode(&codec_api_reply, &reply, &other->arena, &data, &err), ERR_OK);
+    assert_int_equal(bus_publish(other->probe.bus, message->reply, data, NULL, NULL, &err), ERR_OK);
+}
+
+static bool has_ended(void *arg)
+{
+    return proc_wait(arg, 0, NULL);
+}
+
+static void test_doctor__a_clock_that_is_off_is_said(void **state)
+{
+    struct secure *secure = *state;
+    static const struct {
+        int64_t off_ms;
+        int exit_code;
+        const char *level, *what;
+    } rows[] = {{4000, 0, "ok", "this clock and captain's agree"},
+                {20000, 0, "warning", "behind captain's"},
+                {-20000, 0, "warning", "ahead of captain's"},
+                {11 * 60000, 1, "error", "this clock is 1"},
+                {-3650 * INT64_C(86400000), 1, "error", "ahead of captain's"}};
+    struct nats_server *server = nats_server_start(NULL);
+    struct clock_of other = {.off_ms = 0};
+    const struct bus_options options = bus_probe_options(nats_server_url(server));
+    arena_init(&other.arena, 1 << 20);
+    bus_probe_open(&other.probe, &options);
+    assert_int_equal(bus_subscribe(other.probe.bus, "api.*.doctor.show", answer_doctor, &other,
+                                   &other.probe.err),
+                     ERR_OK);
+    bus_probe_start(&other.probe);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *argv[] = {getenv("CAPTAIN_BIN"), "--nats", nats_server_url(server), "doctor",
+                              NULL};
+        int status = -1;
+        other.off_ms = rows[i].off_ms;
+        (void)unlink(secure->out);
+        struct proc *proc = secure_start(secure, "out", argv);
+        assert_true(wait_turning(other.probe.loop, has_ended, proc, SECURE_RUN_MS));
+        assert_true(proc_wait(proc, 0, &status));
+        proc_free(proc);
+        assert_int_equal(WEXITSTATUS(status), rows[i].exit_code);
+        expect_line(secure, rows[i].level, rows[i].what);
+        expect_line(secure, "ok", "captain is well");
+    }
+    bus_probe_close(&other.probe);
+    nats_server_free(server);
+    arena_fini(&other.arena);
+}
+
 /* ---- replies ---- */
 
 static const char LEASE[] = "lease.lyon.gate-1";
@@ -161,6 +233,8 @@ int main(void)
         T(test_doctor__open_files_are_errors),
         T(test_doctor__what_ends_soon_is_said),
         T(test_doctor__without_captain_it_says_what_is_seen_from_here),
+        cmocka_unit_test_setup_teardown(test_doctor__a_clock_that_is_off_is_said, secure_set_up,
+                                        secure_tear_down),
         T(test_reply__a_lease_goes_to_the_devices_own_inbox_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
