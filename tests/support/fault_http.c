@@ -17,7 +17,13 @@
 #include "tests/support/port.h"
 #include "tests/support/support.h"
 
-enum { REQUEST_MAX = 8192, PIECE_BYTES = 64 << 10, HEAD_MAX = 1024 };
+enum {
+    REQUEST_MAX = 8192,
+    PIECE_BYTES = 64 << 10,
+    HEAD_MAX = 1024,
+    PATH_MAX_LEN = 96,
+    PATHS_MAX = 256
+};
 
 struct fault_http {
     pthread_t thread;
@@ -31,6 +37,7 @@ struct fault_http {
     size_t len;
     char etag[64];
     struct fault_http_counts counts;
+    char paths[PATHS_MAX][PATH_MAX_LEN]; /* of the requests, cut */
 };
 
 /* One answer: what the plan and the file were when its request came. */
@@ -214,6 +221,8 @@ static void take_plan(struct answer *answer)
 {
     struct fault_http *http = answer->http;
     (void)pthread_mutex_lock(&http->lock);
+    if (http->counts.requests < PATHS_MAX)
+        (void)sscanf(answer->request, "GET %95s ", http->paths[http->counts.requests]);
     http->counts.requests++;
     answer->plan = http->plan;
     answer->body = mem_new(1, http->len + 1);
@@ -322,4 +331,16 @@ void fault_http_counts(struct fault_http *http, struct fault_http_counts *ret)
     (void)pthread_mutex_lock(&http->lock);
     *ret = http->counts;
     (void)pthread_mutex_unlock(&http->lock);
+}
+
+unsigned fault_http_asked(struct fault_http *http, const char *prefix)
+{
+    unsigned asked = 0;
+    (void)pthread_mutex_lock(&http->lock);
+    if (http->counts.requests > PATHS_MAX)
+        support_die(0, "more than %d requests", PATHS_MAX);
+    for (unsigned i = 0; i < http->counts.requests; i++)
+        asked += strncmp(http->paths[i], prefix, strlen(prefix)) == 0;
+    (void)pthread_mutex_unlock(&http->lock);
+    return asked;
 }

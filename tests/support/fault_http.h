@@ -48,3 +48,5 @@ struct fault_http_counts {
     uint64_t body_bytes;
 };
 void fault_http_counts(struct fault_http *http, struct fault_http_counts *ret);
+/* Of the requests, those whose path begins so. Dies when there were more than it can remember. */
+unsigned fault_http_asked(struct fault_http *http, const char *prefix);
