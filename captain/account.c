@@ -13,6 +13,11 @@ enum { LISTS_ARENA_BYTES = 1 << 20, CREDS_ARENA_BYTES = 64 << 10 };
 
 #define DIRECT_GET "$JS.API.DIRECT.GET.DESIRED."
 
+/* What the accounts FLEET and STREAMS show each other. */
+#define ACCOUNT_EVENTS "event.>"
+#define ACCOUNT_REPUBLISHED "dn.>"
+#define ACCOUNT_GETS DIRECT_GET ">"
+
 /* The permission templates. {{name()}} is "<site>.<device>" of a device (nats-server makes two tokens of
  * it, measured: tests/unit/common/test_nkey_server.c) and the operator's name else. No device listens
  * on a subject that feeds a stream: it would see reply subjects there and could forge
@@ -32,8 +37,7 @@ static const char *const device_subscribe[] = {
 /* One credential for all: the replies that its holders see are sealed to the one who asked. */
 static const char *const enroll_publish[] = {"enroll"};
 static const char *const enroll_subscribe[] = {"_INBOX.enroll.>"};
-/* And the verbs of the role. */
-static const char *const person_publish[] = {"captain.holder"};
+/* People publish the verbs of their role, and nothing else. */
 static const char *const person_subscribe[] = {"_INBOX.op.{{name()}}.>", "health.>", "telemetry.>",
                                                "fleet.summary", "rollout.*"};
 
@@ -52,7 +56,7 @@ static const struct template
 templates[] = {
     [SCOPE_DEVICE] = {LIST(device_publish), LIST(device_subscribe), 64, 256 << 10},
     [SCOPE_ENROLL] = {LIST(enroll_publish), LIST(enroll_subscribe), 16, 64 << 10},
-    [SCOPE_PERSON] = {LIST(person_publish), LIST(person_subscribe), 64, 1 << 20},
+    [SCOPE_PERSON] = {NULL, 0, LIST(person_subscribe), 64, 1 << 20},
 };
 
 const char *account_scope_name(unsigned scope)
@@ -72,7 +76,7 @@ static enum err_code fill_permissions(struct account *account, unsigned scope,
     const char **list =
         arena_alloc(&account->arena, (template->publish_len + ACCOUNT_SUBJECTS_MAX) * sizeof *list);
     size_t len = template->publish_len, more = 0;
-    if (list)
+    if (list && len > 0)
         memcpy(list, template->publish, len * sizeof *list);
     if (list && scope >= SCOPE_PERSON)
         more = subjects((enum operator_role)(scope - SCOPE_PERSON), &account->arena, list + len,
@@ -148,7 +152,11 @@ static enum err_code load_keys(struct account *account, const struct account_opt
     if (code == ERR_OK)
         code = read_issuer(options->captain_creds ? options->captain_creds : captain,
                            account->captain_signer, account->fleet, err);
-    return code ? code : read_issuer(account->system_creds, issuer, account->system, err);
+    if (code == ERR_OK)
+        code = read_issuer(account->system_creds, issuer, account->system, err);
+    if (code == ERR_OK)
+        code = join(path, options->folder, ACCOUNT_STREAMS_CREDS, err);
+    return code ? code : read_issuer(path, issuer, account->streams, err);
 }
 
 enum err_code account_open(const struct account_options *options, struct account **ret,
@@ -311,15 +319,40 @@ enum err_code account_claims(const struct account *account, int64_t issued_s, st
         memcpy(revoked[len].key, account->revocations[len].key, SIGN_PUBLIC_BYTES);
         revoked[len].at_s = account->revocations[len].at_s;
     }
+    const struct nkey_share exports[] = {{.subject = ACCOUNT_EVENTS}};
+    const struct nkey_share imports[] = {
+        {.subject = ACCOUNT_REPUBLISHED, .account = account->streams},
+        {.subject = ACCOUNT_GETS, .service = true, .account = account->streams}};
     struct nkey_account_claims claims = {.name = "FLEET",
-                                         .jetstream = true,
                                          .system_account = account->system,
+                                         .exports = exports,
+                                         .exports_len = ARRAY_LEN(exports),
+                                         .imports = imports,
+                                         .imports_len = ARRAY_LEN(imports),
                                          .scopes = scopes,
                                          .scopes_len = ARRAY_LEN(scopes),
                                          .revocations = revoked,
                                          .revocations_len = len};
     memcpy(claims.key, account->fleet, SIGN_PUBLIC_BYTES);
     return nkey_mint_account(&claims, &account->operator_key, issued_s, arena, ret, err);
+}
+
+enum err_code account_streams_claims(const uint8_t streams[static SIGN_PUBLIC_BYTES],
+                                     const uint8_t fleet[static SIGN_PUBLIC_BYTES],
+                                     const struct sign_key *operator_key, int64_t issued_s,
+                                     struct arena *arena, const char **ret, struct err *err)
+{
+    const struct nkey_share exports[] = {{.subject = ACCOUNT_REPUBLISHED},
+                                         {.subject = ACCOUNT_GETS, .service = true}};
+    const struct nkey_share imports[] = {{.subject = ACCOUNT_EVENTS, .account = fleet}};
+    struct nkey_account_claims claims = {.name = "STREAMS",
+                                         .jetstream = true,
+                                         .exports = exports,
+                                         .exports_len = ARRAY_LEN(exports),
+                                         .imports = imports,
+                                         .imports_len = ARRAY_LEN(imports)};
+    memcpy(claims.key, streams, SIGN_PUBLIC_BYTES);
+    return nkey_mint_account(&claims, operator_key, issued_s, arena, ret, err);
 }
 
 uint64_t account_version(const struct account *account)

@@ -7,8 +7,14 @@
  * server has stored them. The pushes need a user of the system account (common/nkey.h says why), so
  * this has a connection of its own, whose credentials allow nothing else.
  *
- * Files of FOLDER, made by `captain init`: keys/operator-signing.nk, keys/scope-<role>.nk, system.creds
- * and captain.creds. The keys of operator, accounts and captain's signer are not needed and may be
+ * The streams are in an account of their own, STREAMS, where nobody but captain has a user. nats-server
+ * asks no leave for the subject that a reply goes to: whoever may publish into a stream, or ask it for a
+ * message, can make the server say what it answers anywhere in the asker's account; where the streams'
+ * API is ($JS.API.STREAM.DELETE.LOG), that is a command. FLEET sees the republished subjects and the
+ * direct gets of DESIRED, STREAMS the events; EVENTS acknowledges nothing (ingest.h).
+ *
+ * Files of FOLDER, made by `captain init`: keys/operator-signing.nk, keys/scope-<role>.nk, system.creds,
+ * streams.creds and captain.creds. The keys of operator, accounts and captain's signer are not needed and may be
  * kept elsewhere.
  */
 #pragma once
@@ -43,6 +49,9 @@ struct account_revocation {
     int64_t until_s; /* when the last of them expires: then it may be forgotten; 0: never */
 };
 
+/* In FOLDER: of captain's user of account STREAMS. */
+#define ACCOUNT_STREAMS_CREDS "streams.creds"
+
 /* Of the user of the system account in FOLDER/system.creds: it may push claims and nothing else. */
 extern const struct nkey_permissions account_system_permissions;
 
@@ -51,7 +60,7 @@ struct account;
 typedef void (*account_taken_fn)(void *arg, uint64_t version);
 
 struct account_options {
-    const char *folder;        /* with keys/ and system.creds */
+    const char *folder;        /* with keys/, system.creds and streams.creds */
     const char *captain_creds; /* NULL: FOLDER/captain.creds */
     account_subjects_fn subjects;
     struct loop *loop;         /* NULL: nothing is ever pushed (`captain init`) */
@@ -107,3 +116,9 @@ uint64_t account_pushed_version(const struct account *account);
 /* The claims as they are now, in the arena (for the server's configuration). */
 MUST_USE enum err_code account_claims(const struct account *account, int64_t issued_s,
                                       struct arena *arena, const char **ret, struct err *err);
+/* Those of account STREAMS, which never change. */
+MUST_USE enum err_code account_streams_claims(const uint8_t streams[static SIGN_PUBLIC_BYTES],
+                                              const uint8_t fleet[static SIGN_PUBLIC_BYTES],
+                                              const struct sign_key *operator_key, int64_t issued_s,
+                                              struct arena *arena, const char **ret,
+                                              struct err *err);

@@ -13,7 +13,7 @@ struct account {
     struct arena arena; /* the lists of permissions */
     struct sign_key operator_key, scopes[ACCOUNT_SCOPES];
     struct nkey_permissions permissions[ACCOUNT_SCOPES];
-    uint8_t fleet[SIGN_PUBLIC_BYTES], system[SIGN_PUBLIC_BYTES];
+    uint8_t fleet[SIGN_PUBLIC_BYTES], system[SIGN_PUBLIC_BYTES], streams[SIGN_PUBLIC_BYTES];
     uint8_t captain_signer[SIGN_PUBLIC_BYTES]; /* of captain's own user: without a scope */
     char system_creds[PATH_MAX];
     struct account_revocation *revocations; /* ACCOUNT_REVOCATIONS_MAX, or NULL */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "captain/api.h"
+#include "captain/captain_bus.h"
 #include "captain/captain_issue.h"
 #include "captain/captain_trust.h"
 #include "captain/io/store/store.h"
@@ -27,8 +28,6 @@ enum {
     ONLINE_MS = 90000,
     DEVICES_MAX = 1000000,
     FLUSH_MS = 1000,
-    RECONNECT_MAX_MS = 5000,
-    CLOSE_FLUSH_MS = 2000,
 };
 #define DESIRED_VALID_MS (7 * INT64_C(86400000))
 #define DESIRED_REISSUE_MS INT64_C(86400000)
@@ -146,38 +145,7 @@ static void on_ready(void *arg)
         tell_ready(serve);
 }
 
-/* Events of bus and loop. */
-
-static void on_bus_event(void *arg, enum bus_event event, const char *text, uint64_t count)
-{
-    struct serve *serve = arg;
-    struct captain *captain = &serve->captain;
-    switch (event) {
-    case BUS_CONNECTED:
-        log_write(LOG_LEVEL_INFO, "bus: connected to nats-server %s",
-                  bus_server_version(captain->bus));
-        decisions_connected(captain->decisions);
-        break;
-    case BUS_DISCONNECTED:
-        log_write(LOG_LEVEL_WARNING, "bus: disconnected: %s", text);
-        notify_status("no contact with NATS: %s", text);
-        decisions_disconnected(captain->decisions);
-        break;
-    case BUS_CONGESTED:
-        log_write(LOG_LEVEL_WARNING, "bus: %" PRIu64 " orders wait to be sent", count);
-        break;
-    case BUS_RELIEVED:
-        log_write(LOG_LEVEL_INFO, "bus: the outbox is emptying");
-        break;
-    case BUS_SLOW:
-        log_write(LOG_LEVEL_WARNING, "bus: %" PRIu64 " messages dropped, captain is too slow",
-                  count);
-        break;
-    case BUS_AUTH_ERROR:
-        log_write(LOG_LEVEL_ERROR, "bus: nats-server refuses the credentials: %s", text);
-        break;
-    }
-}
+/* Events of the loop. */
 
 static void on_terminate(void *arg)
 {
@@ -281,42 +249,23 @@ static enum err_code open_http(struct captain *captain, struct err *err)
                             &captain->http, err);
 }
 
-static enum err_code open_bus(struct serve *serve, struct err *err)
-{
-    struct captain *captain = &serve->captain;
-    struct bus_options options = {.url = captain->options.nats_url,
-                                  .name = "captain",
-                                  .inbox_prefix = "_INBOX.captain",
-                                  .creds_path = captain->options.nats_creds,
-                                  .tls_ca_path = captain->options.nats_ca,
-                                  .reconnect_max_ms = RECONNECT_MAX_MS,
-                                  .ask_version = true,
-                                  .on_event = on_bus_event,
-                                  .arg = serve};
-    clock_random(&options.seed, sizeof options.seed);
-    enum err_code code = loop_open(&captain->loop, err);
-    if (code == ERR_OK)
-        code = bus_open(captain->loop, &options, &captain->bus, err);
-    return code;
-}
-
 static enum err_code open_log(struct serve *serve, struct err *err)
 {
     struct captain *captain = &serve->captain;
     struct desired_options desired = {captain->options.tenant, captain->store_url, DESIRED_VALID_MS,
                                       DESIRED_REISSUE_MS};
     struct decisions_hooks hooks = {on_apply, on_committed, on_ready, on_lost, serve};
-    enum err_code code = desired_open(captain->loop, captain->bus, captain->db, &captain->keys,
+    enum err_code code = desired_open(captain->loop, captain->streams, captain->db, &captain->keys,
                                       &desired, &captain->desired, err);
     if (code == ERR_OK)
-        code = desired_devices_open(captain->loop, captain->bus, captain->db, &captain->keys,
+        code = desired_devices_open(captain->loop, captain->streams, captain->db, &captain->keys,
                                     &desired, &captain->desired_devices, err);
-    const struct roots_parts roots = {captain->loop, captain->bus, captain->db, &captain->keys,
+    const struct roots_parts roots = {captain->loop, captain->streams, captain->db, &captain->keys,
                                       serve->folder};
     if (code == ERR_OK)
         code = roots_open(&roots, &captain->roots, err);
     if (code == ERR_OK)
-        code = decisions_open(captain->loop, captain->bus, captain->db, captain->holder,
+        code = decisions_open(captain->loop, captain->streams, captain->db, captain->holder,
                               serve->folder, &hooks, &captain->decisions, err);
     return code;
 }
@@ -410,6 +359,8 @@ static enum err_code open_edges(struct serve *serve, struct err *err)
     captain->fleet = fleet_new(captain->options.devices_max, captain->options.online_ms);
     enum err_code code = ingest_open(captain->loop, captain->bus, captain->db, captain->fleet,
                                      captain->options.flush_ms, &captain->ingest, err);
+    if (code == ERR_OK && captain->streams != captain->bus)
+        ingest_streams(captain->ingest, captain->streams);
     if (code == ERR_OK)
         code = open_secrets(captain, err);
     if (code == ERR_OK)
@@ -434,7 +385,9 @@ static enum err_code open_all(struct serve *serve, struct err *err)
     if (code == ERR_OK)
         code = name_store(captain, err);
     if (code == ERR_OK)
-        code = open_bus(serve, err);
+        code = loop_open(&captain->loop, err);
+    if (code == ERR_OK)
+        code = captain_bus_open(captain, err);
     if (code == ERR_OK)
         code = open_log(serve, err);
     if (code == ERR_OK)
@@ -446,7 +399,7 @@ static enum err_code open_all(struct serve *serve, struct err *err)
     serve->watchdog_ms = notify_watchdog_interval_ms();
     if (serve->watchdog_ms > 0)
         on_watchdog(serve);
-    return bus_start(captain->bus, err);
+    return captain_bus_start(captain, err);
 }
 
 /* Decisions and events that wait are answered while there is a bus; the bus ends before what its
@@ -459,7 +412,7 @@ static void close_all(struct serve *serve)
     decisions_close(captain->decisions);
     if (captain->ingest && ingest_flush(captain->ingest, &err) != ERR_OK)
         log_err("what devices reported last is not written; they send it again", &err);
-    bus_close(captain->bus, CLOSE_FLUSH_MS);
+    captain_bus_close(captain);
     summary_free(captain->summary);
     api_close(captain->api);
     captain_trust_close(captain);

@@ -47,7 +47,8 @@ struct captain {
     int lock_fd;
     struct loop *loop;
     struct db *db;
-    struct bus *bus;
+    struct bus *bus;     /* to devices and people */
+    struct bus *streams; /* to the streams; without roles the same as bus (captain_bus.h) */
     struct fleet *fleet;
     struct keys keys;
     struct artifacts *artifacts;

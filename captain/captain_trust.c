@@ -59,17 +59,25 @@ static enum err_code open_enrol(struct captain *captain, struct err *err)
     return code ? code : enrol_open(&parts, &captain->enrol, err);
 }
 
-enum err_code captain_trust_open(struct captain *captain, struct err *err)
+enum err_code captain_trust_has_roles(const struct captain *captain, bool *ret, struct err *err)
 {
     char path[PATH_MAX];
     const int len = snprintf(path, sizeof path, "%s/captain.json", captain->options.folder);
     if (len < 0 || (size_t)len >= sizeof path)
         return err_set(err, ERR_SIZE, "the path of folder %s is too long", captain->options.folder);
+    *ret = access(path, F_OK) == 0;
+    return ERR_OK;
+}
+
+enum err_code captain_trust_open(struct captain *captain, struct err *err)
+{
+    bool roles = false;
     captain->incidents = incidents_new(captain->decisions, captain->holder);
     captain->clocks = device_clocks_new();
-    if (access(path, F_OK) != 0)
-        return ERR_OK;
-    const enum err_code code = open_account(captain, err);
+    enum err_code code = captain_trust_has_roles(captain, &roles, err);
+    if (code != ERR_OK || !roles)
+        return code;
+    code = open_account(captain, err);
     return code ? code : open_enrol(captain, err);
 }
 

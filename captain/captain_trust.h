@@ -8,6 +8,9 @@
 
 #include "captain/captain.h"
 
+/* Whether there is a FOLDER/captain.json. */
+MUST_USE enum err_code captain_trust_has_roles(const struct captain *captain, bool *ret,
+                                               struct err *err);
 /* After ingest_open, before bus_start. */
 MUST_USE enum err_code captain_trust_open(struct captain *captain, struct err *err);
 /* After decisions_close and bus_close, before loop_close. */

@@ -29,8 +29,8 @@ enum {
 /* Those that make the fleet's identities and roots: captain works without. */
 static void check_apart(const struct captain *captain, struct findings *findings)
 {
-    static const char *const apart[] = {"root.key",  "ca.key",   "operator.nk",
-                                        "system.nk", "fleet.nk", "scope-captain.nk"};
+    static const char *const apart[] = {"root.key",   "ca.key",   "operator.nk",     "system.nk",
+                                        "streams.nk", "fleet.nk", "scope-captain.nk"};
     char path[PATH_MAX + 32];
     const char *names = "";
     for (size_t i = 0; i < ARRAY_LEN(apart); i++) {

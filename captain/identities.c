@@ -13,7 +13,7 @@
 struct making {
     const char *folder;
     int64_t now_s;
-    struct sign_key operator_key, operator_signing, system, fleet, captain_scope;
+    struct sign_key operator_key, operator_signing, system, streams, fleet, captain_scope;
     struct arena *arena;
 };
 
@@ -46,6 +46,8 @@ static enum err_code make_keys(struct making *making, struct err *err)
                         &making->operator_signing, err);
     if (code == ERR_OK)
         code = make_key(making, NKEY_ACCOUNT, "keys/system.nk", &making->system, err);
+    if (code == ERR_OK)
+        code = make_key(making, NKEY_ACCOUNT, "keys/streams.nk", &making->streams, err);
     if (code == ERR_OK)
         code = make_key(making, NKEY_ACCOUNT, "keys/fleet.nk", &making->fleet, err);
     if (code == ERR_OK)
@@ -80,12 +82,15 @@ static enum err_code make_user(const struct making *making, const char *name,
 
 static enum err_code make_users(const struct making *making, struct err *err)
 {
-    struct nkey_user_claims captain = {.name = "captain"};
+    struct nkey_user_claims captain = {.name = "captain"}, streams = {.name = "captain-streams"};
     struct nkey_user_claims claims = {.name = "captain-claims",
                                       .permissions = &account_system_permissions};
     memcpy(captain.account, making->fleet.public_key, SIGN_PUBLIC_BYTES);
+    memcpy(streams.account, making->streams.public_key, SIGN_PUBLIC_BYTES);
     memcpy(claims.account, making->system.public_key, SIGN_PUBLIC_BYTES);
     enum err_code code = make_user(making, "captain.creds", &captain, &making->captain_scope, err);
+    if (code == ERR_OK)
+        code = make_user(making, ACCOUNT_STREAMS_CREDS, &streams, &making->streams, err);
     return code ? code : make_user(making, "system.creds", &claims, &making->system, err);
 }
 
@@ -101,9 +106,13 @@ static enum err_code mint_claims(const struct making *making, struct identities 
     memcpy(system_claims.key, making->system.public_key, SIGN_PUBLIC_BYTES);
     enum err_code code = nkey_mint_operator(&operator_claims, &making->operator_key, making->now_s,
                                             making->arena, &ret->operator_jwt, err);
+    if (code == ERR_OK)
+        code = nkey_mint_account(&system_claims, &making->operator_signing, making->now_s,
+                                 making->arena, &ret->system_jwt, err);
     return code ? code
-                : nkey_mint_account(&system_claims, &making->operator_signing, making->now_s,
-                                    making->arena, &ret->system_jwt, err);
+                : account_streams_claims(making->streams.public_key, making->fleet.public_key,
+                                         &making->operator_signing, making->now_s, making->arena,
+                                         &ret->streams_jwt, err);
 }
 
 /* The public credential; it must stay the same, since devices know it by the hash of what holds it. */
@@ -148,9 +157,11 @@ enum err_code identities_create(const char *folder, account_subjects_fn subjects
         code = make_enroll(&making, account, err);
     account_close(account);
     nkey_public_text(NKEY_ACCOUNT, making.system.public_key, ret->system);
+    nkey_public_text(NKEY_ACCOUNT, making.streams.public_key, ret->streams);
     nkey_public_text(NKEY_ACCOUNT, making.fleet.public_key, ret->fleet);
-    struct sign_key *const all[] = {&making.operator_key, &making.operator_signing, &making.system,
-                                    &making.fleet, &making.captain_scope};
+    struct sign_key *const all[] = {&making.operator_key, &making.operator_signing,
+                                    &making.system,       &making.streams,
+                                    &making.fleet,        &making.captain_scope};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         sign_key_wipe(all[i]);
     return code;

@@ -319,7 +319,7 @@ static void ask_stream_in(struct ingest *ingest, int64_t wait_ms)
 static MUST_USE enum err_code consume(struct ingest *ingest, struct err *err)
 {
     enum err_code code =
-        bus_consume(ingest->bus, "EVENTS", ingest->events_saved + 1, on_event, ingest, err);
+        bus_consume(ingest->streams, "EVENTS", ingest->events_saved + 1, on_event, ingest, err);
     ingest->consuming = code == ERR_OK;
     return code;
 }
@@ -360,7 +360,7 @@ static void on_stream(void *arg, const struct bus_stream_state *state, const str
 {
     struct ingest *ingest = arg;
     struct err failed = {0};
-    if (!ingest->bus || !bus_connected(ingest->bus))
+    if (!ingest->streams || !bus_connected(ingest->streams))
         return; /* ingest_connected comes again */
     if (ingest->stalled)
         return; /* the write that goes well again comes here */
@@ -375,16 +375,17 @@ static void on_stream(void *arg, const struct bus_stream_state *state, const str
 /* Makes the stream where it is missing, and tells how far it goes. */
 static void ask_stream(void *arg)
 {
-    static const struct bus_stream stream = {.name = "EVENTS",
-                                             .subject = "event.>",
-                                             .max_age_ms = EVENTS_MAX_AGE_MS,
-                                             .duplicates_ms = EVENTS_DUPLICATES_MS,
-                                             .allow_direct = true};
     struct ingest *ingest = arg;
+    const struct bus_stream stream = {.name = "EVENTS",
+                                      .subject = "event.>",
+                                      .max_age_ms = EVENTS_MAX_AGE_MS,
+                                      .duplicates_ms = EVENTS_DUPLICATES_MS,
+                                      .allow_direct = true,
+                                      .no_ack = ingest->streams != ingest->bus};
     struct err err = {0};
-    if (!ingest->bus || !bus_connected(ingest->bus))
+    if (!ingest->streams || !bus_connected(ingest->streams))
         return;
-    if (bus_stream_ensure(ingest->bus, &stream, on_stream, ingest, &err) != ERR_OK)
+    if (bus_stream_ensure(ingest->streams, &stream, on_stream, ingest, &err) != ERR_OK)
         on_stream(ingest, NULL, &err);
 }
 
@@ -445,8 +446,8 @@ enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db, str
                           int64_t flush_ms, struct ingest **ret, struct err *err)
 {
     struct ingest *ingest = mem_new(1, sizeof *ingest);
-    *ingest =
-        (struct ingest){.loop = loop, .bus = bus, .db = db, .fleet = fleet, .flush_ms = flush_ms};
+    *ingest = (struct ingest){
+        .loop = loop, .bus = bus, .streams = bus, .db = db, .fleet = fleet, .flush_ms = flush_ms};
     arena_init(&ingest->arena, INGEST_MESSAGE_ARENA);
     arena_init(&ingest->events_arena, INGEST_EVENTS_ARENA);
     ingest->events = mem_new(INGEST_EVENTS_MAX, sizeof *ingest->events);
@@ -465,6 +466,11 @@ enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db, str
     return ERR_OK;
 }
 
+void ingest_streams(struct ingest *ingest, struct bus *streams)
+{
+    ingest->streams = streams;
+}
+
 void ingest_watch(struct ingest *ingest, const struct ingest_hooks *hooks)
 {
     ingest->hooks = *hooks;
@@ -475,7 +481,7 @@ void ingest_close(struct ingest *ingest)
     struct err err = {0};
     if (!ingest)
         return;
-    ingest->bus = NULL; /* closed before: its callbacks come here */
+    ingest->bus = ingest->streams = NULL; /* closed before: its callbacks come here */
     if (ingest_flush(ingest, &err) != ERR_OK)
         log_write(LOG_LEVEL_WARNING, "what devices reported last is not written");
     loop_timer_stop(&ingest->flush_timer);

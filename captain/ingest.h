@@ -25,6 +25,9 @@ struct ingest_counts {
 MUST_USE enum err_code ingest_open(struct loop *loop, struct bus *bus, struct db *db,
                                    struct fleet *fleet, int64_t flush_ms, struct ingest **ret,
                                    struct err *err);
+/* EVENTS is over there, where devices have no way to ask for acknowledgements: it gives none, for the subject
+ * that one goes to is the device's choice (account.h). Before it is connected. */
+void ingest_streams(struct ingest *ingest, struct bus *streams);
 /* Who wants to know what devices said. event: stored for the first time, in the transaction that stores it;
  * health, telemetry: each message that could be read; rolled_back: that transaction was thrown away, and its events come
  * again. Each may be NULL. */

@@ -67,6 +67,7 @@ struct ingest_behind {
 struct ingest {
     struct loop *loop;
     struct bus *bus;
+    struct bus *streams; /* where EVENTS is; bus, or one of its own */
     struct db *db;
     struct fleet *fleet;
     int64_t flush_ms;

@@ -137,6 +137,7 @@ struct bus_stream {
     int64_t duplicates_ms;        /* window of Nats-Msg-Id; 0: the server's 2 min */
     bool allow_direct;
     bool deny_delete;
+    bool no_ack; /* nobody who publishes into it is answered (bus_store ends with ERR_TIMEOUT) */
     const char *republish_source; /* NULL: none */
     const char *republish_dest;
 };

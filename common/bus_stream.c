@@ -43,15 +43,15 @@ static void finish(struct ensure *ensure, const struct bus_stream_state *state,
 static char *write_config(const struct bus_stream *stream)
 {
     json_t *config = json_pack(
-        "{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b}", "name",
-        stream->name, "subjects", stream->subject, "retention", "limits", "discard", "old",
+        "{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b}",
+        "name", stream->name, "subjects", stream->subject, "retention", "limits", "discard", "old",
         "storage", "file", "num_replicas", 1, "max_consumers", -1, "max_msgs", -1, "max_msg_size",
         -1, "max_msgs_per_subject",
         (json_int_t)(stream->max_msgs_per_subject > 0 ? stream->max_msgs_per_subject : -1),
         "max_bytes", (json_int_t)(stream->max_bytes > 0 ? stream->max_bytes : -1), "max_age",
         (json_int_t)(stream->max_age_ms * NS_PER_MS), "duplicate_window",
         (json_int_t)(stream->duplicates_ms * NS_PER_MS), "allow_direct", (int)stream->allow_direct,
-        "deny_delete", (int)stream->deny_delete);
+        "deny_delete", (int)stream->deny_delete, "no_ack", (int)stream->no_ack);
     if (config != NULL && stream->republish_dest != NULL) {
         (void)json_object_set_new(config, "republish",
                                   json_pack("{s:s*, s:s}", "src", stream->republish_source, "dest",

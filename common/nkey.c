@@ -16,16 +16,11 @@ enum {
     PUBLIC_RAW = 1 + SIGN_PUBLIC_BYTES + 2,
     SEED_RAW = 2 + SIGN_SEED_BYTES + 2,
     SEED_PREFIX = 0x90,
-    SECRET_FILE_MAX_BYTES = 8 << 10,
     CLAIMS_MAX_BYTES = NKEY_JWT_MAX_BYTES / 4 * 3,
     HEADER_MAX_BYTES = 128,
     RESPONSE_TTL_S = 5,
 };
 #define HEADER "{\"typ\":\"JWT\",\"alg\":\"ed25519-nkey\"}"
-#define JWT_BEGIN "-----BEGIN NATS USER JWT-----\n"
-#define JWT_END "\n------END NATS USER JWT------\n"
-#define SEED_BEGIN "-----BEGIN USER NKEY SEED-----\n"
-#define SEED_END "\n------END USER NKEY SEED------\n"
 
 static void json_unref(json_t **json)
 {
@@ -319,23 +314,44 @@ static bool put_account_limits(json_t *nats, bool jetstream)
 }
 
 /* What the system account shows to others: each account its own events. */
-static bool put_exports(json_t *nats)
+static json_t *account_events_export(void)
 {
-    json_t *exports = json_pack("[{s:s,s:s,s:s,s:i}]", "name", "account-events", "subject",
-                                "$SYS.ACCOUNT.*.>", "type", "stream", "account_token_position", 3);
-    return put(nats, "exports", exports);
+    return json_pack("{s:s,s:s,s:s,s:i}", "name", "account-events", "subject", "$SYS.ACCOUNT.*.>",
+                     "type", "stream", "account_token_position", 3);
 }
 
-static bool put_imports(json_t *nats, const struct nkey_account_claims *claims)
+static json_t *account_events_import(const struct nkey_account_claims *claims)
 {
     char own[NKEY_TEXT], system[NKEY_TEXT], events[NKEY_TEXT + 32];
     nkey_public_text(NKEY_ACCOUNT, claims->key, own);
     nkey_public_text(NKEY_ACCOUNT, claims->system_account, system);
     (void)snprintf(events, sizeof events, "$SYS.ACCOUNT.%s.>", own);
-    json_t *imports =
-        json_pack("[{s:s,s:s,s:s,s:s,s:s}]", "name", "account-events", "subject", events, "account",
-                  system, "local_subject", "presence.>", "type", "stream");
-    return put(nats, "imports", imports);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", "account-events", "subject", events,
+                     "account", system, "local_subject", "presence.>", "type", "stream");
+}
+
+/* An import when it names whose it is. */
+static json_t *share_json(const struct nkey_share *share)
+{
+    char account[NKEY_TEXT];
+    json_t *json = json_pack("{s:s,s:s,s:s}", "name", share->subject, "subject", share->subject,
+                             "type", share->service ? "service" : "stream");
+    if (!share->account)
+        return json;
+    nkey_public_text(NKEY_ACCOUNT, share->account, account);
+    (void)json_object_set_new(json, "account", json_string(account));
+    return json;
+}
+
+/* Takes first, which may be NULL. */
+static bool put_shares(json_t *nats, const char *name, json_t *first,
+                       const struct nkey_share *shares, size_t len)
+{
+    json_t *list = json_array();
+    bool ok = !first || json_array_append_new(list, first) == 0;
+    for (size_t i = 0; ok && i < len; i++)
+        ok = json_array_append_new(list, share_json(&shares[i])) == 0;
+    return put(nats, name, list) && ok;
 }
 
 static bool append_scope(json_t *keys, const struct nkey_scope *scope)
@@ -380,10 +396,10 @@ enum err_code nkey_mint_account(const struct nkey_account_claims *claims,
 {
     json_t *nats = json_object();
     bool ok = put_account_limits(nats, claims->jetstream);
-    if (claims->system)
-        ok = put_exports(nats) && ok;
-    if (claims->system_account)
-        ok = put_imports(nats, claims) && ok;
+    json_t *exported = claims->system ? account_events_export() : NULL;
+    json_t *imported = claims->system_account ? account_events_import(claims) : NULL;
+    ok = put_shares(nats, "exports", exported, claims->exports, claims->exports_len) && ok;
+    ok = put_shares(nats, "imports", imported, claims->imports, claims->imports_len) && ok;
     ok = put_scopes(nats, claims) && ok;
     ok = put_revocations(nats, claims) && ok;
     struct minting minting = {
@@ -525,60 +541,5 @@ enum err_code nkey_read_user(const char *jwt, struct arena *arena, struct nkey_u
     if (!signature_holds(jwt, (size_t)(second - jwt), arena, issuer))
         return err_set(err, ERR_BAD_SIGNATURE, "the JWT is not signed by its issuer");
     *ret = user;
-    return ERR_OK;
-}
-
-/* ---- credentials files ---- */
-
-enum err_code nkey_write_creds(const char *path, const char *jwt, const struct sign_key *user,
-                               struct err *err)
-{
-    char text[SECRET_FILE_MAX_BYTES], seed[NKEY_SEED_TEXT];
-    nkey_seed_text(NKEY_USER, user->seed, seed);
-    int len = snprintf(text, sizeof text, JWT_BEGIN "%s" JWT_END "\n" SEED_BEGIN "%s" SEED_END, jwt,
-                       seed);
-    enum err_code code =
-        len > 0 && (size_t)len < sizeof text
-            ? file_replace(path, bytes_of(text, (size_t)len), 0600, err)
-            : err_set(err, ERR_SIZE, "a JWT of %zu bytes is too large for credentials",
-                      strlen(jwt));
-    sodium_memzero(text, sizeof text);
-    sodium_memzero(seed, sizeof seed);
-    return code;
-}
-
-/* What stands between the two lines, ended with a NUL in place; NULL when they are not there. */
-static char *between(char *text, const char *begin, const char *end)
-{
-    char *from = strstr(text, begin);
-    char *to = from ? strstr(from, end) : NULL;
-    if (!to)
-        return NULL;
-    *to = '\0';
-    return from + strlen(begin);
-}
-
-enum err_code nkey_read_creds(const char *path, struct arena *arena, const char **ret_jwt,
-                              struct sign_key *ret_user, struct err *err)
-{
-    char text[SECRET_FILE_MAX_BYTES];
-    size_t len = 0;
-    struct sign_key user;
-    enum err_code code = file_read_secret(path, text, sizeof text, &len, err);
-    if (code != ERR_OK)
-        return code;
-    /* The seed first: each cut ends the text for what stands before it. */
-    char *seed = between(text, SEED_BEGIN, SEED_END);
-    code = seed ? nkey_parse_seed(NKEY_USER, seed, &user, err)
-                : err_set(err, ERR_MALFORMED, "there is no block with the seed");
-    char *jwt = between(text, JWT_BEGIN, JWT_END);
-    char *copy = jwt ? arena_strdup(arena, jwt) : NULL;
-    sodium_memzero(text, sizeof text);
-    if (code == ERR_OK && !copy)
-        code = err_set(err, ERR_MALFORMED, "there is no block with the JWT");
-    if (code != ERR_OK)
-        return err_wrap(err, "%s is no credentials file", path);
-    *ret_jwt = copy;
-    *ret_user = user;
     return ERR_OK;
 }

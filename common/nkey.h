@@ -76,6 +76,13 @@ struct nkey_operator_claims {
     const uint8_t (*signing_keys)[SIGN_PUBLIC_BYTES];
     size_t signing_keys_len;
 };
+/* A subject that one account shows to all others, or takes from one under the same name: what is said on
+ * it (stream), or a service, whose answers come back. */
+struct nkey_share {
+    const char *subject;
+    bool service;
+    const uint8_t *account; /* of an import: whose it is; else NULL */
+};
 /* jetstream: the account may use it, without limits of its own. */
 struct nkey_account_claims {
     const char *name;
@@ -87,6 +94,8 @@ struct nkey_account_claims {
     size_t scopes_len;
     const struct nkey_revocation *revocations;
     size_t revocations_len;
+    const struct nkey_share *exports, *imports;
+    size_t exports_len, imports_len;
 };
 /* expires_s 0: never. permissions NULL: scoped, or everything when the signing key has no scope. */
 struct nkey_user_claims {

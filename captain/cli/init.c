@@ -97,7 +97,7 @@ static void print_text(const struct init_plan *plan, const struct init_admin *ad
     if (plan->root.len == 0)
         output_note("  keys/root.key          says who may sign what");
     output_note("  keys/ca.key            signs the certificate of the servers");
-    output_note("  keys/operator.nk, keys/system.nk, keys/fleet.nk, keys/scope-captain.nk");
+    output_note("  keys/operator.nk, system.nk, streams.nk, fleet.nk, scope-captain.nk");
     output_note("                         make the accounts of nats-server anew");
     if (plan->release.len == 0)
         output_note("  keys/release.key       signs releases: to the people who release");

@@ -149,6 +149,8 @@ static enum err_code make_nats(struct making *making, struct err *err)
                              .operator_jwt = making->identities.operator_jwt,
                              .system = making->identities.system,
                              .system_jwt = making->identities.system_jwt,
+                             .streams = making->identities.streams,
+                             .streams_jwt = making->identities.streams_jwt,
                              .fleet = making->identities.fleet,
                              .fleet_jwt = making->identities.fleet_jwt};
     if (!conf.folder)

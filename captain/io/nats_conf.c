@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* @F: the folder, @T: the tenant, @P: the port, @O: the operator's JWT, @S and @s: the system account and
- * its claims, @A and @a: the fleet's account and its claims.
+ * its claims, @R and @r, @A and @a: those of the streams' and the fleet's account.
  * tls.timeout and authorization.timeout: a thousand devices that come back at once wait for their
  * handshakes; the server's 2 s would turn them away to try again. */
 static const char template[] =
@@ -36,6 +36,7 @@ static const char template[] =
     "}\n"
     "resolver_preload {\n"
     "    @S: @s\n"
+    "    @R: @r\n"
     "    @A: @a\n"
     "}\n"
     "\n"
@@ -70,6 +71,10 @@ static const char *value_of(const struct nats_conf *conf, const char *port, char
         return conf->system;
     case 's':
         return conf->system_jwt;
+    case 'R':
+        return conf->streams;
+    case 'r':
+        return conf->streams_jwt;
     case 'A':
         return conf->fleet;
     case 'a':

@@ -13,6 +13,7 @@ struct nats_conf {
     const char *folder; /* absolute: jwt/, jetstream/ and tls/ are in it */
     const char *operator_jwt;
     const char *system, *system_jwt; /* accounts: public key and claims */
+    const char *streams, *streams_jwt;
     const char *fleet, *fleet_jwt;
 };
 

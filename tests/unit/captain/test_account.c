@@ -76,13 +76,13 @@ static int set_up(void **state)
     fleet->now_s = clock_unix_ms() / 1000;
     assert_int_equal(
         identities_create(fleet->dir, subjects, &fleet->arena, &identities, &fleet->err), ERR_OK);
-    fleet->lines =
-        arena_printf(&fleet->arena,
-                     "operator: %s\nsystem_account: %s\n"
-                     "resolver: { type: full, dir: \"%s/jwt\", limit: 10 }\n"
-                     "resolver_preload: { %s: %s, %s: %s }\n",
-                     identities.operator_jwt, identities.system, fleet->dir, identities.system,
-                     identities.system_jwt, identities.fleet, identities.fleet_jwt);
+    fleet->lines = arena_printf(&fleet->arena,
+                                "operator: %s\nsystem_account: %s\n"
+                                "resolver: { type: full, dir: \"%s/jwt\", limit: 10 }\n"
+                                "resolver_preload: { %s: %s, %s: %s, %s: %s }\n",
+                                identities.operator_jwt, identities.system, fleet->dir,
+                                identities.system, identities.system_jwt, identities.streams,
+                                identities.streams_jwt, identities.fleet, identities.fleet_jwt);
     fleet->server = nats_server_start(fleet->lines);
     char *creds = tempdir_path(fleet->dir, "captain.creds");
     struct bus_options options = bus_probe_options(nats_server_url(fleet->server));
@@ -242,6 +242,80 @@ static void test_account__a_device_speaks_and_hears_only_as_itself(void **state)
     bus_probe_close(&device);
 }
 
+/* The streams as captain makes them. */
+static void open_streams(struct fleet *fleet, struct bus_probe *streams)
+{
+    static const struct bus_stream all[] = {
+        {.name = "LOG", .subject = "log.decision"},
+        {.name = "EVENTS", .subject = "event.>", .no_ack = true},
+        {.name = "DESIRED",
+         .subject = "desired.>",
+         .allow_direct = true,
+         .republish_source = "desired.>",
+         .republish_dest = "dn.>"}};
+    char *creds = tempdir_path(fleet->dir, ACCOUNT_STREAMS_CREDS);
+    struct bus_options options = bus_probe_options(nats_server_url(fleet->server));
+    options.creds_path = creds;
+    bus_probe_open(streams, &options);
+    bus_probe_start(streams);
+    free(creds);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        assert_int_equal(bus_probe_ensure(streams, &all[i]), ERR_OK);
+    assert_int_equal(bus_probe_store(streams, "log.decision", "one", NULL, (struct bus_expect){0}),
+                     ERR_OK);
+    assert_int_equal(
+        bus_probe_store(streams, "desired.device.Lyon.gw-17", "told", NULL, (struct bus_expect){0}),
+        ERR_OK);
+}
+
+static uint64_t messages_of(struct bus_probe *streams, const struct bus_stream *stream)
+{
+    assert_int_equal(bus_probe_ensure(streams, stream), ERR_OK);
+    return streams->state.messages;
+}
+
+/* nats-server asks no leave for the subject that a reply goes to. The answer to a direct get of what is not
+ * there is empty, as a request to delete a stream is; the acknowledgement of an event names a number, as a
+ * request to purge a stream does. */
+static void test_account__what_the_server_answers_a_device_commands_nothing(void **state)
+{
+    static const struct bus_stream log = {.name = "LOG", .subject = "log.decision"};
+    static const struct bus_stream events = {
+        .name = "EVENTS", .subject = "event.>", .no_ack = true};
+    static const char get[] = "$JS.API.DIRECT.GET.DESIRED.desired.root.99";
+    static const char *const replies[] = {"$JS.API.STREAM.DELETE.LOG", "$JS.API.STREAM.PURGE.LOG",
+                                          "log.decision", "desired.device.Lyon.gw-17"};
+    struct fleet *fleet = *state;
+    struct bus_probe streams, device;
+    struct sign_key key;
+    open_streams(fleet, &streams);
+    open_device(fleet, &device, &key);
+    bus_probe_subscribe(&device, "dn.device.Lyon.gw-17");
+    bus_probe_start(&device);
+    for (size_t i = 0; i < ARRAY_LEN(replies); i++) {
+        assert_int_equal(
+            bus_publish(device.bus, get, bytes_of("", 0), NULL, replies[i], &device.err), ERR_OK);
+        assert_int_equal(bus_publish(device.bus, "event.Lyon.gw-17", bytes_of("x", 1), NULL,
+                                     replies[i], &device.err),
+                         ERR_OK);
+    }
+    /* What is meant for it still reaches it, and comes behind all of that. */
+    assert_int_equal(bus_probe_get_last(&device, "DESIRED", "desired.device.Lyon.gw-17"), ERR_OK);
+    assert_string_equal(device.answer, "told");
+    turn_for(device.loop, 100);
+    assert_int_equal(messages_of(&streams, &log), 1);
+    assert_int_equal(messages_of(&streams, &events), ARRAY_LEN(replies));
+    assert_int_equal(bus_probe_get_last(&device, "DESIRED", "desired.device.Lyon.gw-17"), ERR_OK);
+    assert_string_equal(device.answer, "told");
+    assert_int_equal(bus_probe_store(&streams, "desired.device.Lyon.gw-17", "anew", NULL,
+                                     (struct bus_expect){0}),
+                     ERR_OK);
+    assert_true(bus_probe_wait(&device, &device.messages, 1, WAIT_MS));
+    assert_string_equal(device.data, "anew");
+    bus_probe_close(&device);
+    bus_probe_close(&streams);
+}
+
 /* Rows: a verb; columns: the roles of people. */
 static void test_account__each_role_may_use_the_verbs_of_the_ones_below(void **state)
 {
@@ -376,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_account__a_device_speaks_and_hears_only_as_itself),
+        T(test_account__what_the_server_answers_a_device_commands_nothing),
         T(test_account__each_role_may_use_the_verbs_of_the_ones_below),
         T(test_account__enrolment_may_only_ask),
         T(test_account__a_revoked_device_is_cut_and_stays_out),

@@ -199,6 +199,8 @@ static void test_settings__a_server_configuration_names_everything_once(void **s
                              .operator_jwt = "OPERATOR",
                              .system = "ASYS",
                              .system_jwt = "SYSJWT",
+                             .streams = "ASTREAMS",
+                             .streams_jwt = "STREAMSJWT",
                              .fleet = "AFLEET",
                              .fleet_jwt = "FLEETJWT"};
     const char *text;
@@ -207,6 +209,7 @@ static void test_settings__a_server_configuration_names_everything_once(void **s
                                         "\noperator: OPERATOR\n",
                                         "\nsystem_account: ASYS\n",
                                         "    ASYS: SYSJWT\n",
+                                        "    ASTREAMS: STREAMSJWT\n",
                                         "    AFLEET: FLEETJWT\n",
                                         "    dir: \"/srv/acme/nats/jwt\"\n",
                                         "\nauthorization { timeout: 10 }\n",
