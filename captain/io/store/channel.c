@@ -45,8 +45,9 @@ enum err_code store_channel_sent(struct db *db, const char *app, const char *cha
     return db_run(db, db_stmt(db, SQL_CHANNEL_SENT, "ssi", app, channel, (int64_t)generation), err);
 }
 
-static void read_row(struct store_row *row, struct store_channel *ret)
+static void read_row(struct store_row *row, void *ret_item)
 {
+    struct store_channel *ret = ret_item;
     ret->app = store_row_text(row, 0);
     ret->channel = store_row_text(row, 1);
     (void)store_row_digest(row, 2, ret->digest);
@@ -62,62 +63,30 @@ static void read_row(struct store_row *row, struct store_channel *ret)
     ret->unsettled = db_int(row->stmt, 12) != 0;
 }
 
+static const struct store_row_kind channel_kind = {read_row, sizeof(struct store_channel)};
+
 enum err_code store_channel_get(struct db *db, const char *app, const char *channel,
                                 struct arena *arena, struct store_channel *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_CHANNEL_GET, "ss", app, channel),
                             .arena = arena};
-    enum err_code code = store_row_one(db, row.stmt, err);
+    enum err_code code = store_row_get(db, &row, &channel_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return not_known(app, channel, err);
-    if (code != ERR_OK)
-        return code;
-    struct store_channel found;
-    read_row(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
-}
-
-static enum err_code read_all(struct db *db, struct db_stmt *stmt, struct arena *arena,
-                              struct store_rows *ret, struct err *err)
-{
-    struct store_row row = {.stmt = stmt, .arena = arena};
-    *ret = (struct store_rows){.arena = arena, .item_bytes = sizeof(struct store_channel)};
-    while (db_row(db, stmt, err)) {
-        struct store_channel *item = row.failed ? NULL : store_rows_add(ret);
-        if (item)
-            read_row(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    return row.failed ? store_row_too_large(err) : ERR_OK;
-}
-
-static enum err_code list(struct db *db, struct db_stmt *stmt, struct arena *arena,
-                          struct store_channel **ret, size_t *ret_len, struct err *err)
-{
-    struct store_rows rows;
-    enum err_code code = read_all(db, stmt, arena, &rows, err);
-    if (code != ERR_OK)
-        return code;
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_channel_list(struct db *db, struct arena *arena, struct store_channel **ret,
                                  size_t *ret_len, struct err *err)
 {
-    return list(db, db_stmt(db, SQL_CHANNEL_LIST, ""), arena, ret, ret_len, err);
+    struct store_row row = {.stmt = db_stmt(db, SQL_CHANNEL_LIST, ""), .arena = arena};
+    return store_row_list(db, &row, &channel_kind, ret, ret_len, err);
 }
 
 enum err_code store_channel_list_unsent(struct db *db, struct arena *arena,
                                         struct store_channel **ret, size_t *ret_len,
                                         struct err *err)
 {
-    return list(db, db_stmt(db, SQL_CHANNEL_LIST_UNSENT, ""), arena, ret, ret_len, err);
+    struct store_row row = {.stmt = db_stmt(db, SQL_CHANNEL_LIST_UNSENT, ""), .arena = arena};
+    return store_row_list(db, &row, &channel_kind, ret, ret_len, err);
 }

@@ -64,26 +64,26 @@ static void view_row(struct db_stmt *stmt, struct store_device *ret)
     ret->events = (uint64_t)db_int(stmt, 10);
 }
 
+static void read_row(struct store_row *row, void *ret_item)
+{
+    struct store_device *ret = ret_item;
+    view_row(row->stmt, ret);
+    ret->device = store_row_text(row, 1);
+    ret->health = store_row_bytes(row, 5);
+    ret->telemetry = store_row_bytes(row, 6);
+    ret->epoch = store_row_text(row, 8);
+}
+
+static const struct store_row_kind device_kind = {read_row, sizeof(struct store_device)};
+
 enum err_code store_device_get(struct db *db, int64_t id, struct arena *arena,
                                struct store_device *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_DEVICE_GET, "i", id), .arena = arena};
-    enum err_code code = store_row_one(db, row.stmt, err);
+    enum err_code code = store_row_get(db, &row, &device_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "no device has row %lld", (long long)id);
-    if (code != ERR_OK)
-        return code;
-    struct store_device found;
-    view_row(row.stmt, &found);
-    found.device = store_row_text(&row, 1);
-    found.health = store_row_bytes(&row, 5);
-    found.telemetry = store_row_bytes(&row, 6);
-    found.epoch = store_row_text(&row, 8);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_device_each(struct db *db, store_device_fn fn, void *arg, struct err *err)

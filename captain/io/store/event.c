@@ -10,13 +10,11 @@ enum err_code store_event_last(struct db *db, int64_t device_id, const char *epo
                                struct err *err)
 {
     struct db_stmt *stmt = db_stmt(db, SQL_EVENT_LAST, "is", device_id, epoch);
-    enum err_code code = store_row_one(db, stmt, err);
-    if (code != ERR_OK && code != ERR_NOT_FOUND)
-        return code;
-    *ret = code == ERR_OK ? (uint64_t)db_int(stmt, 0) : 0;
+    int64_t last = 0;
+    const enum err_code code = store_row_number(db, stmt, 0, &last, err);
     if (code == ERR_OK)
-        store_row_end(db, stmt);
-    return ERR_OK;
+        *ret = (uint64_t)last;
+    return code;
 }
 
 static enum err_code add(struct db *db, int64_t device_id, const struct event *event,
@@ -65,26 +63,20 @@ enum err_code store_event_skip(struct db *db, int64_t device_id, const char *epo
                   err);
 }
 
+static void read_event(struct store_row *row, void *ret_item)
+{
+    *(struct bytes *)ret_item = store_row_bytes(row, 0);
+}
+
+static const struct store_row_kind event_kind = {read_event, sizeof(struct bytes)};
+
 enum err_code store_event_list(struct db *db, int64_t device_id, uint32_t limit,
                                struct arena *arena, struct bytes **ret, size_t *ret_len,
                                struct err *err)
 {
-    struct store_row row = {.arena = arena};
-    row.stmt = db_stmt(db, SQL_EVENT_LIST, "ii", device_id, (int64_t)limit);
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof **ret};
-    while (db_row(db, row.stmt, err)) {
-        struct bytes *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            *item = store_row_bytes(&row, 0);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    struct store_row row = {.stmt = db_stmt(db, SQL_EVENT_LIST, "ii", device_id, (int64_t)limit),
+                            .arena = arena};
+    return store_row_list(db, &row, &event_kind, ret, ret_len, err);
 }
 
 enum err_code store_event_count(struct db *db, uint64_t *ret, struct err *err)

@@ -20,8 +20,9 @@ enum err_code store_flag_unset(struct db *db, const struct flag_unset *flag, str
                   err);
 }
 
-static void read_row(struct store_row *row, struct store_flag *ret)
+static void read_row(struct store_row *row, void *ret_item)
 {
+    struct store_flag *ret = ret_item;
     *ret = (struct store_flag){
         .app = store_row_text(row, 0),
         .channel = store_row_text(row, 1),
@@ -36,6 +37,8 @@ static void read_row(struct store_row *row, struct store_flag *ret)
     };
 }
 
+static const struct store_row_kind flag_kind = {read_row, sizeof(struct store_flag)};
+
 enum err_code store_flag_list(struct db *db, const char *app, const char *channel,
                               struct arena *arena, struct store_flag **ret, size_t *ret_len,
                               struct err *err)
@@ -43,18 +46,5 @@ enum err_code store_flag_list(struct db *db, const char *app, const char *channe
     struct db_stmt *stmt = app[0] ? db_stmt(db, SQL_FLAG_LIST_CHANNEL, "ss", app, channel)
                                   : db_stmt(db, SQL_FLAG_LIST, "");
     struct store_row row = {.stmt = stmt, .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_flag)};
-    while (db_row(db, stmt, err)) {
-        struct store_flag *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_row(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &flag_kind, ret, ret_len, err);
 }

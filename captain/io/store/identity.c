@@ -45,8 +45,9 @@ enum err_code store_identity_credential(struct db *db, const char *device,
                   err);
 }
 
-static void read_identity(struct store_row *row, struct store_identity *ret)
+static void read_identity(struct store_row *row, void *ret_item)
 {
+    struct store_identity *ret = ret_item;
     ret->device = store_row_text(row, 0);
     if (!store_row_digest(row, 1, ret->device_key) || !store_row_digest(row, 2, ret->seal_key))
         row->failed = true;
@@ -60,21 +61,15 @@ static void read_identity(struct store_row *row, struct store_identity *ret)
     ret->expires_ms = db_int(row->stmt, 10);
 }
 
+static const struct store_row_kind identity_kind = {read_identity, sizeof(struct store_identity)};
+
 static enum err_code get_one(struct db *db, struct store_row row, const char *what,
                              struct store_identity *ret, struct err *err)
 {
-    struct store_identity found;
-    const enum err_code code = store_row_one(db, row.stmt, err);
+    const enum err_code code = store_row_get(db, &row, &identity_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "%s is not enrolled", what);
-    if (code != ERR_OK)
-        return code;
-    read_identity(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_identity_get(struct db *db, const char *device, struct arena *arena,
@@ -94,41 +89,21 @@ enum err_code store_identity_by_key(struct db *db, const uint8_t key[static SIGN
     return get_one(db, row, "that key", ret, err);
 }
 
-static enum err_code list(struct db *db, struct store_row row, struct store_identity **ret,
-                          size_t *ret_len, struct err *err)
-{
-    struct store_rows rows = {.arena = row.arena, .item_bytes = sizeof(struct store_identity)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_identity *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_identity(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
-}
-
 enum err_code store_identity_list(struct db *db, const char *state, const char *after,
                                   uint32_t limit, struct arena *arena, struct store_identity **ret,
                                   size_t *ret_len, struct err *err)
 {
-    const struct store_row row = {
-        .stmt = db_stmt(db, SQL_IDENTITY_LIST, "ssi", state, after, (int64_t)limit),
-        .arena = arena};
-    return list(db, row, ret, ret_len, err);
+    struct store_row row = {.stmt =
+                                db_stmt(db, SQL_IDENTITY_LIST, "ssi", state, after, (int64_t)limit),
+                            .arena = arena};
+    return store_row_list(db, &row, &identity_kind, ret, ret_len, err);
 }
 
 enum err_code store_identity_named(struct db *db, const char *name, struct arena *arena,
                                    struct store_identity **ret, size_t *ret_len, struct err *err)
 {
-    const struct store_row row = {.stmt = db_stmt(db, SQL_IDENTITY_NAMED, "s", name),
-                                  .arena = arena};
-    return list(db, row, ret, ret_len, err);
+    struct store_row row = {.stmt = db_stmt(db, SQL_IDENTITY_NAMED, "s", name), .arena = arena};
+    return store_row_list(db, &row, &identity_kind, ret, ret_len, err);
 }
 
 enum err_code store_identity_each(struct db *db, const char *state, store_identity_fn fn, void *arg,
@@ -167,30 +142,25 @@ enum err_code store_revoked_key_has(struct db *db, const uint8_t key[static SIGN
     return ERR_OK;
 }
 
+static void read_revoked(struct store_row *row, void *ret_item)
+{
+    struct store_revoked_key *ret = ret_item;
+    if (!store_row_digest(row, 0, ret->key))
+        row->failed = true;
+    ret->name = store_row_text(row, 1);
+    ret->at_ms = db_int(row->stmt, 2);
+    ret->until_ms = db_int(row->stmt, 3);
+    ret->for_good = db_int(row->stmt, 4) != 0;
+}
+
+static const struct store_row_kind revoked_kind = {read_revoked, sizeof(struct store_revoked_key)};
+
 enum err_code store_revoked_key_list(struct db *db, int64_t now_ms, struct arena *arena,
                                      struct store_revoked_key **ret, size_t *ret_len,
                                      struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_REVOKED_KEY_LIST, "i", now_ms), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_revoked_key)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_revoked_key *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item && store_row_digest(&row, 0, item->key)) {
-            item->name = store_row_text(&row, 1);
-            item->at_ms = db_int(row.stmt, 2);
-            item->until_ms = db_int(row.stmt, 3);
-            item->for_good = db_int(row.stmt, 4) != 0;
-        } else {
-            row.failed = true;
-        }
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &revoked_kind, ret, ret_len, err);
 }
 
 enum err_code store_incidents_add(struct db *db, uint64_t count, struct err *err)

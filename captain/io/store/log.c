@@ -33,29 +33,24 @@ enum err_code store_log_last(struct db *db, uint64_t *ret_seq, uint8_t ret_hash[
     return ERR_OK;
 }
 
-static void read_row(struct store_row *row, struct store_log_row *ret)
+static void read_row(struct store_row *row, void *ret_item)
 {
+    struct store_log_row *ret = ret_item;
     ret->seq = (uint64_t)db_int(row->stmt, 0);
     (void)store_row_digest(row, 1, ret->hash);
     ret->entry = store_row_bytes(row, 2);
 }
 
+static const struct store_row_kind log_kind = {read_row, sizeof(struct store_log_row)};
+
 enum err_code store_log_get(struct db *db, uint64_t seq, struct arena *arena,
                             struct store_log_row *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_LOG_GET, "i", (int64_t)seq), .arena = arena};
-    enum err_code code = store_row_one(db, row.stmt, err);
+    enum err_code code = store_row_get(db, &row, &log_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "the log has no entry %llu", (unsigned long long)seq);
-    if (code != ERR_OK)
-        return code;
-    struct store_log_row found;
-    read_row(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 static struct db_stmt *list_stmt(struct db *db, uint64_t before, const char *kind,
@@ -77,18 +72,5 @@ enum err_code store_log_list(struct db *db, uint64_t before, const char *kind, c
                              size_t *ret_len, struct err *err)
 {
     struct store_row row = {.stmt = list_stmt(db, before, kind, subject, limit), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof **ret};
-    while (db_row(db, row.stmt, err)) {
-        struct store_log_row *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_row(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &log_kind, ret, ret_len, err);
 }

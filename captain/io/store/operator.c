@@ -25,8 +25,9 @@ enum err_code store_operator_remove(struct db *db, const char *name, int64_t now
     return code;
 }
 
-static void read_operator(struct store_row *row, struct store_operator *ret)
+static void read_operator(struct store_row *row, void *ret_item)
 {
+    struct store_operator *ret = ret_item;
     ret->name = store_row_text(row, 0);
     ret->role = store_row_text(row, 1);
     if (!store_row_digest(row, 2, ret->public_key))
@@ -38,40 +39,21 @@ static void read_operator(struct store_row *row, struct store_operator *ret)
     ret->removed_ms = db_int(row->stmt, 7);
 }
 
+static const struct store_row_kind operator_kind = {read_operator, sizeof(struct store_operator)};
+
 enum err_code store_operator_get(struct db *db, const char *name, struct arena *arena,
                                  struct store_operator *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_OPERATOR_GET, "s", name), .arena = arena};
-    struct store_operator found;
-    const enum err_code code = store_row_one(db, row.stmt, err);
+    const enum err_code code = store_row_get(db, &row, &operator_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "there is no operator %s", name);
-    if (code != ERR_OK)
-        return code;
-    read_operator(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_operator_list(struct db *db, struct arena *arena, struct store_operator **ret,
                                   size_t *ret_len, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_OPERATOR_LIST, ""), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_operator)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_operator *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_operator(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &operator_kind, ret, ret_len, err);
 }

@@ -16,8 +16,9 @@ enum err_code store_policy_set(struct db *db, const struct channel_policy *polic
                   err);
 }
 
-static void read_policy(struct store_row *row, struct policy_info *ret)
+static void read_policy(struct store_row *row, void *ret_item)
 {
+    struct policy_info *ret = ret_item;
     ret->channel = store_row_text(row, 0);
     ret->name = store_row_text(row, 1);
     ret->policy = store_row_text(row, 2);
@@ -26,43 +27,24 @@ static void read_policy(struct store_row *row, struct policy_info *ret)
     ret->decision = (uint64_t)db_int(row->stmt, 5);
 }
 
+static const struct store_row_kind policy_kind = {read_policy, sizeof(struct policy_info)};
+
 enum err_code store_policy_get(struct db *db, const char *app, const char *channel,
                                struct arena *arena, struct policy_info *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_POLICY_GET, "ss", app, channel),
                             .arena = arena};
-    struct policy_info found = {.channel = NULL};
-    enum err_code code = store_row_one(db, row.stmt, err);
+    enum err_code code = store_row_get(db, &row, &policy_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "channel %s/%s has no policy of its own", app, channel);
-    if (code != ERR_OK)
-        return code;
-    read_policy(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_policy_list(struct db *db, struct arena *arena, struct policy_info **ret,
                                 size_t *ret_len, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_POLICY_LIST, ""), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct policy_info)};
-    while (db_row(db, row.stmt, err)) {
-        struct policy_info *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_policy(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &policy_kind, ret, ret_len, err);
 }
 
 /* Devices. */
@@ -79,8 +61,9 @@ enum err_code store_device_set_ensure(struct db *db, const char *device, struct 
     return db_run(db, db_stmt(db, SQL_DEVICE_SET_ENSURE, "sb", device, set), err);
 }
 
-static void read_set(struct store_row *row, struct store_device_set *ret)
+static void read_set(struct store_row *row, void *ret_item)
 {
+    struct store_device_set *ret = ret_item;
     ret->device = store_row_text(row, 0);
     ret->set = store_row_bytes(row, 1);
     ret->decision = (uint64_t)db_int(row->stmt, 2);
@@ -90,22 +73,16 @@ static void read_set(struct store_row *row, struct store_device_set *ret)
     ret->unsent = db_int(row->stmt, 6) != 0;
 }
 
+static const struct store_row_kind set_kind = {read_set, sizeof(struct store_device_set)};
+
 enum err_code store_device_set_row(struct db *db, const char *device, struct arena *arena,
                                    struct store_device_set *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_DEVICE_SET_GET, "s", device), .arena = arena};
-    struct store_device_set found;
-    enum err_code code = store_row_one(db, row.stmt, err);
+    enum err_code code = store_row_get(db, &row, &set_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "nothing is set for device %s", device);
-    if (code != ERR_OK)
-        return code;
-    read_set(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_device_set_get(struct db *db, const char *device, struct arena *arena,
@@ -123,39 +100,21 @@ enum err_code store_device_set_get(struct db *db, const char *device, struct are
     return ERR_OK;
 }
 
-static enum err_code list_sets(struct db *db, struct db_stmt *stmt, struct arena *arena,
-                               struct store_device_set **ret, size_t *ret_len, struct err *err)
-{
-    struct store_row row = {.stmt = stmt, .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_device_set)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_device_set *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_set(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
-}
-
 enum err_code store_device_set_list(struct db *db, bool unsent, struct arena *arena,
                                     struct store_device_set **ret, size_t *ret_len, struct err *err)
 {
     const char *sql = unsent ? SQL_DEVICE_SET_LIST_UNSENT : SQL_DEVICE_SET_LIST;
-    return list_sets(db, db_stmt(db, sql, ""), arena, ret, ret_len, err);
+    struct store_row row = {.stmt = db_stmt(db, sql, ""), .arena = arena};
+    return store_row_list(db, &row, &set_kind, ret, ret_len, err);
 }
 
 enum err_code store_device_set_stale(struct db *db, int64_t before_ms, struct arena *arena,
                                      struct store_device_set **ret, size_t *ret_len,
                                      struct err *err)
 {
-    return list_sets(db, db_stmt(db, SQL_DEVICE_SET_LIST_STALE, "i", before_ms), arena, ret,
-                     ret_len, err);
+    struct store_row row = {.stmt = db_stmt(db, SQL_DEVICE_SET_LIST_STALE, "i", before_ms),
+                            .arena = arena};
+    return store_row_list(db, &row, &set_kind, ret, ret_len, err);
 }
 
 enum err_code store_device_set_unsent(struct db *db, struct err *err)

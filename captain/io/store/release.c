@@ -14,8 +14,9 @@ enum err_code store_release_add(struct db *db, const struct store_release *relea
                   err);
 }
 
-static void read_row(struct store_row *row, struct store_release *ret)
+static void read_row(struct store_row *row, void *ret_item)
 {
+    struct store_release *ret = ret_item;
     (void)store_row_digest(row, 0, ret->digest);
     ret->app = store_row_text(row, 1);
     ret->version = store_row_text(row, 2);
@@ -27,27 +28,14 @@ static void read_row(struct store_row *row, struct store_release *ret)
     ret->envelope = store_row_bytes(row, 8);
 }
 
-static enum err_code read_one(struct db *db, struct store_row *row, struct store_release *ret,
-                              struct err *err)
-{
-    enum err_code code = store_row_one(db, row->stmt, err);
-    if (code != ERR_OK)
-        return code;
-    struct store_release found;
-    read_row(row, &found);
-    store_row_end(db, row->stmt);
-    if (row->failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
-}
+static const struct store_row_kind release_kind = {read_row, sizeof(struct store_release)};
 
 enum err_code store_release_find(struct db *db, const char *app, const char *version,
                                  struct arena *arena, struct store_release *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_RELEASE_FIND, "ss", app, version),
                             .arena = arena};
-    enum err_code code = read_one(db, &row, ret, err);
+    enum err_code code = store_row_get(db, &row, &release_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "release %s@%s is not known here", app, version);
     return code;
@@ -58,7 +46,7 @@ enum err_code store_release_get(struct db *db, const uint8_t digest[DIGEST_BYTES
 {
     struct store_row row = {
         .stmt = db_stmt(db, SQL_RELEASE_GET, "b", bytes_of(digest, DIGEST_BYTES)), .arena = arena};
-    enum err_code code = read_one(db, &row, ret, err);
+    enum err_code code = store_row_get(db, &row, &release_kind, ret, err);
     if (code != ERR_NOT_FOUND)
         return code;
     char hex[DIGEST_HEX];
@@ -72,31 +60,16 @@ enum err_code store_release_list(struct db *db, const char *app, struct arena *a
     struct store_row row = {.arena = arena};
     row.stmt =
         *app ? db_stmt(db, SQL_RELEASE_LIST_APP, "s", app) : db_stmt(db, SQL_RELEASE_LIST, "");
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof **ret};
-    while (db_row(db, row.stmt, err)) {
-        struct store_release *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_row(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &release_kind, ret, ret_len, err);
 }
 
 enum err_code store_release_last_sequence(struct db *db, const char *app, uint64_t *ret,
                                           struct err *err)
 {
     struct db_stmt *stmt = db_stmt(db, SQL_RELEASE_LAST_SEQUENCE, "s", app);
-    enum err_code code = store_row_one(db, stmt, err);
-    if (code != ERR_OK && code != ERR_NOT_FOUND)
-        return code;
-    *ret = code == ERR_OK ? (uint64_t)db_int(stmt, 0) : 0;
+    int64_t last = 0;
+    const enum err_code code = store_row_number(db, stmt, 0, &last, err);
     if (code == ERR_OK)
-        store_row_end(db, stmt);
-    return ERR_OK;
+        *ret = (uint64_t)last;
+    return code;
 }

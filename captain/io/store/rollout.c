@@ -82,8 +82,9 @@ static void read_progress(struct store_row *row, struct store_rollout *ret)
     ret->inputs = (uint64_t)db_int(row->stmt, 21);
 }
 
-static void read_row(struct store_row *row, struct store_rollout *ret)
+static void read_row(struct store_row *row, void *ret_item)
 {
+    struct store_rollout *ret = ret_item;
     ret->id = store_row_text(row, 0);
     ret->app = store_row_text(row, 1);
     ret->channel = store_row_text(row, 2);
@@ -98,21 +99,14 @@ static void read_row(struct store_row *row, struct store_rollout *ret)
     read_progress(row, ret);
 }
 
+static const struct store_row_kind rollout_kind = {read_row, sizeof(struct store_rollout)};
+
 /* ERR_NOT_FOUND without a sentence. */
 static enum err_code get_one(struct db *db, struct db_stmt *stmt, struct arena *arena,
                              struct store_rollout *ret, struct err *err)
 {
     struct store_row row = {.stmt = stmt, .arena = arena};
-    struct store_rollout found;
-    enum err_code code = store_row_one(db, row.stmt, err);
-    if (code != ERR_OK)
-        return code;
-    read_row(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return store_row_get(db, &row, &rollout_kind, ret, err);
 }
 
 enum err_code store_rollout_get(struct db *db, const char *id, struct arena *arena,
@@ -154,23 +148,10 @@ enum err_code store_rollout_list(struct db *db, const char *channel, bool live, 
                                  struct err *err)
 {
     struct store_row row = {.arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_rollout)};
     enum err_code code = list_stmt(db, channel, live, limit, &row.stmt, err);
     if (code != ERR_OK)
         return code;
-    while (db_row(db, row.stmt, err)) {
-        struct store_rollout *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_row(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &rollout_kind, ret, ret_len, err);
 }
 
 /* Inputs. */
@@ -192,19 +173,22 @@ enum err_code store_rollout_inputs(struct db *db, const char *id, uint64_t from,
     return err->code;
 }
 
+static void read_input(struct store_row *row, void *ret_item)
+{
+    *(struct bytes *)ret_item = store_row_bytes(row, 0);
+}
+
+static const struct store_row_kind input_kind = {read_input, sizeof(struct bytes)};
+
 enum err_code store_rollout_input_get(struct db *db, const char *id, uint64_t number,
                                       struct arena *arena, struct bytes *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_ROLLOUT_INPUT_GET, "si", id, (int64_t)number),
                             .arena = arena};
-    enum err_code code = store_row_one(db, row.stmt, err);
+    const enum err_code code = store_row_get(db, &row, &input_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "rollout %s has no input %llu", id, (unsigned long long)number);
-    if (code != ERR_OK)
-        return code;
-    *ret = store_row_bytes(&row, 0);
-    store_row_end(db, row.stmt);
-    return row.failed ? store_row_too_large(err) : ERR_OK;
+    return code;
 }
 
 enum err_code store_rollout_inputs_len(struct db *db, const char *id, uint64_t *ret,

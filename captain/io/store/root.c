@@ -13,8 +13,9 @@ enum err_code store_root_add(struct db *db, const struct store_root *root, struc
                   err);
 }
 
-static void read_root(struct store_row *row, struct store_root *ret)
+static void read_root(struct store_row *row, void *ret_item)
 {
+    struct store_root *ret = ret_item;
     ret->version = (uint64_t)db_int(row->stmt, 0);
     ret->envelope = store_row_bytes(row, 1);
     ret->expires_ms = db_int(row->stmt, 2);
@@ -24,24 +25,18 @@ static void read_root(struct store_row *row, struct store_root *ret)
     ret->decision = (uint64_t)db_int(row->stmt, 6);
 }
 
+static const struct store_row_kind root_kind = {read_root, sizeof(struct store_root)};
+
 enum err_code store_root_get(struct db *db, uint64_t version, struct arena *arena,
                              struct store_root *ret, struct err *err)
 {
     struct store_row row = {.arena = arena};
-    struct store_root found;
     row.stmt = version > 0 ? db_stmt(db, SQL_ROOT_GET, "i", (int64_t)version)
                            : db_stmt(db, SQL_ROOT_NEWEST, "");
-    const enum err_code code = store_row_one(db, row.stmt, err);
+    const enum err_code code = store_row_get(db, &row, &root_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "there is no root version %llu", (unsigned long long)version);
-    if (code != ERR_OK)
-        return code;
-    read_root(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_root_list(struct db *db, struct arena *arena, struct store_root **ret,
@@ -49,18 +44,5 @@ enum err_code store_root_list(struct db *db, struct arena *arena, struct store_r
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_ROOT_LIST, "i", (int64_t)STORE_ROOTS_MAX),
                             .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_root)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_root *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_root(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &root_kind, ret, ret_len, err);
 }

@@ -46,12 +46,15 @@ bool store_row_digest(struct store_row *row, int column, uint8_t ret[static DIGE
     return true;
 }
 
-enum err_code store_row_too_large(struct err *err)
-{
-    return err_set(err, ERR_SIZE, "the answer is larger than its limit; ask for less");
-}
+/* Items that grow while their rows are read. */
+struct rows {
+    struct arena *arena;
+    size_t item_bytes;
+    size_t len, room;
+    char *items;
+};
 
-static bool rows_grow(struct store_rows *rows)
+static bool rows_grow(struct rows *rows)
 {
     size_t room = rows->room > 0 ? rows->room * 2 : 16;
     char *items = arena_alloc(rows->arena, room * rows->item_bytes);
@@ -64,9 +67,64 @@ static bool rows_grow(struct store_rows *rows)
     return true;
 }
 
-void *store_rows_add(struct store_rows *rows)
+/* A zeroed item at the end; NULL when the arena's limit is reached. */
+static void *rows_add(struct rows *rows)
 {
     if (rows->len == rows->room && !rows_grow(rows))
         return NULL;
-    return (char *)rows->items + rows->len++ * rows->item_bytes;
+    return rows->items + rows->len++ * rows->item_bytes;
+}
+
+static enum err_code too_large(struct err *err)
+{
+    return err_set(err, ERR_SIZE, "the answer is larger than its limit; ask for less");
+}
+
+enum err_code store_row_get(struct db *db, struct store_row *row, const struct store_row_kind *kind,
+                            void *ret, struct err *err)
+{
+    const enum err_code code = store_row_one(db, row->stmt, err);
+    if (code != ERR_OK)
+        return code;
+    void *item = arena_alloc(row->arena, kind->item_bytes);
+    if (item)
+        kind->read(row, item);
+    store_row_end(db, row->stmt);
+    if (!item || row->failed)
+        return too_large(err);
+    memcpy(ret, item, kind->item_bytes);
+    return ERR_OK;
+}
+
+enum err_code store_row_list(struct db *db, struct store_row *row,
+                             const struct store_row_kind *kind, void *ret, size_t *ret_len,
+                             struct err *err)
+{
+    struct rows rows = {.arena = row->arena, .item_bytes = kind->item_bytes};
+    /* Read to the end even when the arena is full: a half-read statement would keep its snapshot. */
+    while (db_row(db, row->stmt, err)) {
+        void *item = row->failed ? NULL : rows_add(&rows);
+        if (item)
+            kind->read(row, item);
+        row->failed = row->failed || !item;
+    }
+    if (err->code != ERR_OK)
+        return err->code;
+    if (row->failed)
+        return too_large(err);
+    memcpy(ret, &rows.items, sizeof rows.items);
+    *ret_len = rows.len;
+    return ERR_OK;
+}
+
+enum err_code store_row_number(struct db *db, struct db_stmt *stmt, int64_t otherwise, int64_t *ret,
+                               struct err *err)
+{
+    const enum err_code code = store_row_one(db, stmt, err);
+    if (code != ERR_OK && code != ERR_NOT_FOUND)
+        return code;
+    *ret = code == ERR_OK ? db_int(stmt, 0) : otherwise;
+    if (code == ERR_OK)
+        store_row_end(db, stmt);
+    return ERR_OK;
 }

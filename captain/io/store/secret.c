@@ -32,8 +32,9 @@ enum err_code store_secret_remove(struct db *db, const struct secret_removed *se
     return code;
 }
 
-static void read_secret(struct store_row *row, struct store_secret *ret)
+static void read_secret(struct store_row *row, void *ret_item)
 {
+    struct store_secret *ret = ret_item;
     ret->app = store_row_text(row, 0);
     ret->name = store_row_text(row, 1);
     ret->scope = store_row_text(row, 2);
@@ -44,41 +45,25 @@ static void read_secret(struct store_row *row, struct store_secret *ret)
     ret->decision = (uint64_t)db_int(row->stmt, 7);
 }
 
+static const struct store_row_kind secret_kind = {read_secret, sizeof(struct store_secret)};
+
 enum err_code store_secret_list(struct db *db, const char *app, const char *name,
                                 struct arena *arena, struct store_secret **ret, size_t *ret_len,
                                 struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_SECRET_LIST, "ss", app, name), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_secret)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_secret *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_secret(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &secret_kind, ret, ret_len, err);
 }
 
-/* A statement that gives one number, or no row: then 0. */
+/* A count; 0 when there is no row. */
 static enum err_code read_number(struct db *db, struct db_stmt *stmt, uint64_t *ret,
                                  struct err *err)
 {
-    struct err why = {0};
-    enum err_code code = store_row_one(db, stmt, &why);
-    if (code != ERR_OK && code != ERR_NOT_FOUND) {
-        *err = why;
-        return code;
-    }
-    *ret = code == ERR_OK ? (uint64_t)db_int(stmt, 0) : 0;
+    int64_t number = 0;
+    const enum err_code code = store_row_number(db, stmt, 0, &number, err);
     if (code == ERR_OK)
-        store_row_end(db, stmt);
-    return ERR_OK;
+        *ret = (uint64_t)number;
+    return code;
 }
 
 enum err_code store_secret_last_version(struct db *db, const char *app, const char *name,
@@ -97,25 +82,19 @@ enum err_code store_secret_named(struct db *db, const uint8_t digest[DIGEST_BYTE
     return code;
 }
 
+static void read_digest(struct store_row *row, void *ret_item)
+{
+    (void)store_row_digest(row, 0, ret_item);
+}
+
+static const struct store_row_kind digest_kind = {read_digest, DIGEST_BYTES};
+
 enum err_code store_secret_garbage(struct db *db, struct arena *arena,
                                    const uint8_t (**ret)[DIGEST_BYTES], size_t *ret_len,
                                    struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_SECRET_GARBAGE, ""), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = DIGEST_BYTES};
-    while (db_row(db, row.stmt, err)) {
-        uint8_t *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            (void)store_row_digest(&row, 0, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &digest_kind, ret, ret_len, err);
 }
 
 enum err_code store_secret_garbage_gone(struct db *db, const uint8_t digest[DIGEST_BYTES],
@@ -127,8 +106,9 @@ enum err_code store_secret_garbage_gone(struct db *db, const uint8_t digest[DIGE
 
 /* Devices. */
 
-static void read_device(struct store_row *row, struct store_secret_device *ret)
+static void read_device(struct store_row *row, void *ret_item)
 {
+    struct store_secret_device *ret = ret_item;
     ret->app = store_row_text(row, 0);
     ret->name = store_row_text(row, 1);
     ret->scope = store_row_text(row, 2);
@@ -139,26 +119,15 @@ static void read_device(struct store_row *row, struct store_secret_device *ret)
     ret->confirmed = db_int(row->stmt, 7) != 0;
 }
 
+static const struct store_row_kind device_kind = {read_device, sizeof(struct store_secret_device)};
+
 enum err_code store_secret_device_list(struct db *db, const char *device, struct arena *arena,
                                        struct store_secret_device **ret, size_t *ret_len,
                                        struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_SECRET_DEVICE_LIST, "s", device),
                             .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_secret_device)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_secret_device *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_device(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &device_kind, ret, ret_len, err);
 }
 
 enum err_code store_secret_device_put(struct db *db, const char *device,
@@ -209,6 +178,13 @@ enum err_code store_secret_counts(struct db *db, const struct store_secret *s,
     return code;
 }
 
+static void read_waiting(struct store_row *row, void *ret_item)
+{
+    *(const char **)ret_item = store_row_text(row, 0);
+}
+
+static const struct store_row_kind waiting_kind = {read_waiting, sizeof(const char *)};
+
 enum err_code store_secret_waiting(struct db *db, const struct store_secret *s, uint32_t limit,
                                    struct arena *arena, const char ***ret, size_t *ret_len,
                                    struct err *err)
@@ -216,20 +192,7 @@ enum err_code store_secret_waiting(struct db *db, const struct store_secret *s, 
     struct store_row row = {.stmt = db_stmt(db, SQL_SECRET_WAITING, "sssii", s->app, s->name,
                                             s->scope, (int64_t)s->version, (int64_t)limit),
                             .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(const char *)};
-    while (db_row(db, row.stmt, err)) {
-        const char **item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            *item = store_row_text(&row, 0);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &waiting_kind, ret, ret_len, err);
 }
 
 enum err_code store_secret_device_any(struct db *db, bool *ret, struct err *err)

@@ -15,26 +15,20 @@ enum err_code store_site_set(struct db *db, const struct site_windows *site, con
                   err);
 }
 
+static void read_row(struct store_row *row, void *ret_item)
+{
+    struct site_info *ret = ret_item;
+    ret->site = store_row_text(row, 0);
+    ret->windows = store_row_text(row, 1);
+    ret->since_ms = db_int(row->stmt, 2);
+    ret->set_by = store_row_text(row, 3);
+}
+
+static const struct store_row_kind site_kind = {read_row, sizeof(struct site_info)};
+
 enum err_code store_site_list(struct db *db, struct arena *arena, struct site_info **ret,
                               size_t *ret_len, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_SITE_LIST, ""), .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct site_info)};
-    while (db_row(db, row.stmt, err)) {
-        struct site_info *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item) {
-            item->site = store_row_text(&row, 0);
-            item->windows = store_row_text(&row, 1);
-            item->since_ms = db_int(row.stmt, 2);
-            item->set_by = store_row_text(&row, 3);
-        }
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &site_kind, ret, ret_len, err);
 }

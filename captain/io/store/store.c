@@ -31,13 +31,7 @@ enum err_code store_setting_get_int(struct db *db, const char *name, int64_t oth
                                     int64_t *ret, struct err *err)
 {
     struct db_stmt *stmt = db_stmt(db, SQL_SETTING_GET, "s", name);
-    enum err_code code = store_row_one(db, stmt, err);
-    if (code != ERR_OK && code != ERR_NOT_FOUND)
-        return code;
-    *ret = code == ERR_OK ? db_int(stmt, 0) : otherwise;
-    if (code == ERR_OK)
-        store_row_end(db, stmt);
-    return ERR_OK;
+    return store_row_number(db, stmt, otherwise, ret, err);
 }
 
 enum err_code store_setting_set_int(struct db *db, const char *name, int64_t value, struct err *err)

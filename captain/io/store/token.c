@@ -16,8 +16,9 @@ enum err_code store_token_add(struct db *db, const struct store_token *token, st
                   err);
 }
 
-static void read_token(struct store_row *row, struct store_token *ret)
+static void read_token(struct store_row *row, void *ret_item)
 {
+    struct store_token *ret = ret_item;
     ret->id = store_row_text(row, 0);
     if (!store_row_digest(row, 1, ret->public_key))
         row->failed = true;
@@ -33,22 +34,16 @@ static void read_token(struct store_row *row, struct store_token *ret)
     ret->decision = (uint64_t)db_int(row->stmt, 11);
 }
 
+static const struct store_row_kind token_kind = {read_token, sizeof(struct store_token)};
+
 enum err_code store_token_get(struct db *db, const char *id, struct arena *arena,
                               struct store_token *ret, struct err *err)
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_TOKEN_GET, "s", id), .arena = arena};
-    struct store_token found;
-    const enum err_code code = store_row_one(db, row.stmt, err);
+    const enum err_code code = store_row_get(db, &row, &token_kind, ret, err);
     if (code == ERR_NOT_FOUND)
         return err_set(err, code, "there is no join token %s", id);
-    if (code != ERR_OK)
-        return code;
-    read_token(&row, &found);
-    store_row_end(db, row.stmt);
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = found;
-    return ERR_OK;
+    return code;
 }
 
 enum err_code store_token_list(struct db *db, const char *prefix, uint32_t limit,
@@ -57,20 +52,7 @@ enum err_code store_token_list(struct db *db, const char *prefix, uint32_t limit
 {
     struct store_row row = {.stmt = db_stmt(db, SQL_TOKEN_LIST, "si", prefix, (int64_t)limit),
                             .arena = arena};
-    struct store_rows rows = {.arena = arena, .item_bytes = sizeof(struct store_token)};
-    while (db_row(db, row.stmt, err)) {
-        struct store_token *item = row.failed ? NULL : store_rows_add(&rows);
-        if (item)
-            read_token(&row, item);
-        row.failed = row.failed || !item;
-    }
-    if (err->code != ERR_OK)
-        return err->code;
-    if (row.failed)
-        return store_row_too_large(err);
-    *ret = rows.items;
-    *ret_len = rows.len;
-    return ERR_OK;
+    return store_row_list(db, &row, &token_kind, ret, ret_len, err);
 }
 
 static enum err_code changed(const struct db *db, enum err_code code, const char *id,
