@@ -226,7 +226,14 @@ static void test_secret_cli__flags_are_set_listed_and_unset(void **state)
     said_free(&said);
 }
 
-#define CLI_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_vault, tear_down)
+/* The contexts of whoever runs the tests are not asked. */
+static int set_up_cli(void **state)
+{
+    assert_int_equal(setenv("XDG_CONFIG_HOME", "/nonexistent", 1), 0);
+    return set_up_vault(state);
+}
+
+#define CLI_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_cli, tear_down)
 
 int main(int argc, char **argv)
 {
