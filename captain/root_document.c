@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "captain/root_document.h"
 
-#include "common/base/mem.h"
 #include "common/trust.h"
 #include "proto/codec.h"
 
@@ -36,49 +35,13 @@ enum err_code root_document_first(const char *tenant, const struct root_document
     return ERR_OK;
 }
 
-static enum err_code check_keys(const struct role *role, struct err *err)
-{
-    for (size_t i = 0; i < role->keys_len; i++) {
-        char id[17];
-        sign_key_id(role->keys[i].ptr, id);
-        if (!sign_public_key_usable(role->keys[i].ptr))
-            return err_set(err, ERR_USAGE, "role %s: key %s is no usable Ed25519 key", role->name,
-                           id);
-        for (size_t k = 0; k < i; k++)
-            if (bytes_equal(role->keys[i], role->keys[k]))
-                return err_set(err, ERR_USAGE, "role %s has the key %s already", role->name, id);
-    }
-    return ERR_OK;
-}
-
-static enum err_code check_role(const struct role *role, struct err *err)
-{
-    if (role->keys_len == 0)
-        return err_set(err, ERR_USAGE, "role %s has no key left", role->name);
-    if (role->keys_len > SIGN_SIGNATURES_MAX)
-        return err_set(err, ERR_USAGE, "role %s has %zu keys, at most %d are allowed", role->name,
-                       role->keys_len, SIGN_SIGNATURES_MAX);
-    if (role->threshold < 1 || role->threshold > role->keys_len)
-        return err_set(err, ERR_USAGE, "role %s: %u of %zu keys cannot sign", role->name,
-                       role->threshold, role->keys_len);
-    return check_keys(role, err);
-}
-
 enum err_code root_document_check(const struct root *root, struct err *err)
 {
-    static const char *const names[] = {TRUST_ROLE_ROOT, TRUST_ROLE_RELEASE, TRUST_ROLE_DESIRED};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        size_t found = 0;
-        for (size_t k = 0; k < root->roles_len; k++)
-            found += str_equal(root->roles[k].name, names[i]);
-        if (found != 1)
-            return err_set(err, ERR_USAGE, "a root has the role %s once, not %zu times", names[i],
-                           found);
-    }
-    enum err_code code = ERR_OK;
-    for (size_t i = 0; code == ERR_OK && i < root->roles_len; i++)
-        code = check_role(&root->roles[i], err);
-    return code;
+    const enum err_code code = trust_root_form(root, err);
+    if (code != ERR_ROOT_CHAIN)
+        return code;
+    err->code = ERR_USAGE; /* whoever puts it together asked for it; no device has refused it */
+    return err->code;
 }
 
 enum err_code root_document_seal(const struct root *root, const struct sign_key *keys,

@@ -25,8 +25,7 @@ MUST_USE enum err_code root_document_first(const char *tenant,
                                            int64_t expires_ms, struct arena *arena,
                                            struct root *ret, struct err *err);
 
-/* The form: roles root, release and desired once each, keys usable and unique in their role,
- * thresholds that can be reached. ERR_USAGE with the role or key in the text. */
+/* The form (trust_root_form), as ERR_USAGE: what was asked for cannot be. err is not NULL. */
 MUST_USE enum err_code root_document_check(const struct root *root, struct err *err);
 
 /* Checked, encoded, signed by each key (none is fine: others sign later); the envelope is in the

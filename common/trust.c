@@ -48,8 +48,7 @@ static enum err_code check_role(const struct role *role, struct err *err)
     return ERR_OK;
 }
 
-/* A root that can be kept to: each role once, the three we need among them. */
-static enum err_code check_roles(const struct root *root, struct err *err)
+enum err_code trust_root_form(const struct root *root, struct err *err)
 {
     for (size_t i = 0; i < root->roles_len; i++) {
         if (find_role(root, root->roles[i].name) != &root->roles[i])
@@ -120,7 +119,7 @@ enum err_code trust_root_anchor(struct bytes envelope, struct arena *arena, stru
                        envelope.len, SIGN_ROOT_MAX_BYTES);
     if ((code = codec_decode(&codec_envelope, envelope, arena, &outer, err)) ||
         (code = codec_decode(&codec_root, outer.payload, arena, &claimed, err)) ||
-        (code = check_roles(&claimed, err)) ||
+        (code = trust_root_form(&claimed, err)) ||
         (code = open_document(&claimed, &ROOT, envelope, arena, &root, err)))
         return code;
     *ret = root;
@@ -141,7 +140,7 @@ static enum err_code check_succeeds(const struct root *old, const struct root *n
         return err_set(err, ERR_ROOT_CHAIN,
                        "root version %" PRIu64 " does not follow version %" PRIu64 " at once",
                        next->version, old->version);
-    return check_roles(next, err);
+    return trust_root_form(next, err);
 }
 
 enum err_code trust_root_next(const struct root *old, struct bytes envelope, struct arena *arena,

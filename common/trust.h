@@ -21,8 +21,11 @@ enum {
  * for looking at a document without a device. */
 #define TRUST_ANY_TIME INT64_MIN
 
-/* A trust anchor: signed by its own root role; usable and unique keys; reachable thresholds; the three
- * roles there. Expiry is not looked at. ret lives in the arena. */
+/* A root that can be kept to: each role once, the three among them; usable keys, unique in their role;
+ * reachable thresholds. ERR_ROOT_CHAIN with the role in the text. */
+MUST_USE enum err_code trust_root_form(const struct root *root, struct err *err);
+/* A trust anchor: of that form and signed by its own root role. Expiry is not looked at. ret lives in
+ * the arena. */
 MUST_USE enum err_code trust_root_anchor(struct bytes envelope, struct arena *arena,
                                          struct root *ret, struct err *err);
 /* The next root: version exactly one more, the same tenant, signed by the threshold of the old root's

@@ -46,15 +46,15 @@ static void test_root__a_root_that_cannot_be_is_not_written(void **state)
     static const struct {
         const char *flag, *value, *text;
     } rows[] = {
-        {"--remove", "root=ada", "2 of 1 keys cannot sign"},
+        {"--remove", "root=ada", "2 signatures are asked for, but there are 1 keys"},
         {"--remove", "root=carl", "role root has no key carl"},
         {"--remove", "desired=nobody", "role desired has no key"},
         {"--add", "root=ada", "has the key ada already"},
         {"--add", "captain=carl", "there is no role captain"},
         {"--add", "root", "not of the form ROLE=VALUE"},
         {"--add", "root=0000000000000000000000000000000000000000000000000000000000000000",
-         "no usable Ed25519 key"},
-        {"--threshold", "release=3", "3 of 2 keys cannot sign"},
+         "role \"root\": key 3 is not a usable key"},
+        {"--threshold", "release=3", "3 signatures are asked for, but there are 2 keys"},
         {"--threshold", "release=0", "not of the form"},
         {"--floor", "tool", "not of the form APP=SEQUENCE"},
         {"--floor", "tool=many", "not of the form APP=SEQUENCE"},
