@@ -15,6 +15,7 @@
 #include "common/base/mem.h"
 #include "common/bus_request.h"
 #include "common/bus_retry.h"
+#include "common/bus_tls.h"
 #include "common/clock.h"
 
 enum {
@@ -181,6 +182,7 @@ static natsStatus set_options(natsOptions *opts, struct bus_link *link)
     const char *ca = options->tls_ca_path, *cert = options->tls_cert_path,
                *creds = options->creds_path;
     bool secure = ca != NULL || strstr(options->url, "tls://") != NULL;
+    bus_tls_trust_named_only(ca != NULL);
     natsStatus all[] = {
         natsOptions_SetSecure(opts, secure),
         ca != NULL ? natsOptions_LoadCATrustedCertificates(opts, ca) : NATS_OK,
@@ -200,9 +202,8 @@ static natsStatus set_options(natsOptions *opts, struct bus_link *link)
         natsOptions_SetCustomInboxPrefix(opts, options->inbox_prefix),
     };
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
-        if (all[i] != NATS_OK) {
+        if (all[i] != NATS_OK)
             return all[i];
-        }
     }
     return NATS_OK;
 }

@@ -53,17 +53,18 @@ static int teardown_group(void **state)
 /* Starts a server with the certificate, tries with trust in ca; true when the bus connects. */
 static bool connects(const char *certificate, const char *ca, bool with_client_certificate)
 {
-    char config[2048], ca_path[512], cert_path[512], key_path[512];
+    char url[64], config[2048], ca_path[512], cert_path[512], key_path[512];
     (void)snprintf(config, sizeof config,
                    "tls { cert_file: \"%s/%s.pem\", key_file: \"%s/%s.key\", "
                    "ca_file: \"%s/client.pem\", verify: true, timeout: 5 }",
                    dir, certificate, dir, certificate, dir);
     struct nats_server *server = nats_server_start(config);
-    struct bus_options options = bus_probe_options(nats_server_url(server));
-    (void)snprintf(ca_path, sizeof ca_path, "%s/%s.pem", dir, ca);
+    (void)snprintf(url, sizeof url, "tls://127.0.0.1:%u", (unsigned)nats_server_port(server));
+    struct bus_options options = bus_probe_options(url);
+    (void)snprintf(ca_path, sizeof ca_path, "%s/%s.pem", dir, ca ? ca : "none");
     (void)snprintf(cert_path, sizeof cert_path, "%s/client.pem", dir);
     (void)snprintf(key_path, sizeof key_path, "%s/client.key", dir);
-    options.tls_ca_path = ca_path;
+    options.tls_ca_path = ca ? ca_path : NULL;
     options.tls_cert_path = with_client_certificate ? cert_path : NULL;
     options.tls_key_path = with_client_certificate ? key_path : NULL;
     options.write_deadline_ms = 3000;
@@ -98,6 +99,20 @@ static void test_bus__refuses_a_server_of_another_authority(void **state)
     assert_false(connects("server", "elsewhere", true));
 }
 
+/* What the machine trusts says nothing about the fleet. */
+static void test_bus__trusts_no_authority_of_the_system(void **state)
+{
+    char path[512];
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/server.pem", dir);
+    assert_int_equal(setenv("SSL_CERT_FILE", path, 1), 0);
+    bool refused = !connects("server", "elsewhere", true);
+    /* But where no authority is named, they count: that this is one of them. */
+    assert_true(connects("server", NULL, true));
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    assert_true(refused);
+}
+
 static void test_bus__refuses_a_certificate_for_another_host(void **state)
 {
     (void)state;
@@ -115,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bus__connects_to_the_server_it_trusts),
         cmocka_unit_test(test_bus__refuses_a_server_of_another_authority),
+        cmocka_unit_test(test_bus__trusts_no_authority_of_the_system),
         cmocka_unit_test(test_bus__refuses_a_certificate_for_another_host),
         cmocka_unit_test(test_bus__is_refused_without_its_own_certificate),
     };
