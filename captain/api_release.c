@@ -9,7 +9,10 @@
 #include "captain/api_private.h"
 #include "common/clock.h"
 
-enum { KNOWN_NAMED_MAX = 8 };
+enum {
+    KNOWN_NAMED_MAX = 8,
+    INSTALL_LEAST_MS = 60 * 1000, /* what ends sooner reaches no device in time */
+};
 
 /* Names. */
 
@@ -100,15 +103,32 @@ static enum err_code check_artifacts(struct api_request *request, const struct r
     return ERR_OK;
 }
 
+static enum err_code check_expiry(const struct release *release, struct err *err)
+{
+    const int64_t now_ms = clock_unix_ms();
+    char when[32];
+    if (!release->expires_ms || release->expires_ms >= now_ms + INSTALL_LEAST_MS)
+        return ERR_OK;
+    str_format_time(release->expires_ms, when);
+    if (release->expires_ms <= now_ms)
+        (void)err_set(err, ERR_EXPIRED, "release %s@%s expired at %s: no device would install it",
+                      release->app, release->version, when);
+    else
+        (void)err_set(err, ERR_EXPIRED,
+                      "release %s@%s expires at %s, within a minute: no device could install it",
+                      release->app, release->version, when);
+    return err_hint(
+        err, "sign it anew with a later \"expires\"; is the clock right where it was signed?");
+}
+
 static enum err_code check_release(struct api_request *request, const struct release *release,
                                    const uint8_t digest[DIGEST_BYTES], struct err *err)
 {
     if (!str_is_token(release->app) || !str_is_version(release->version))
         return err_set(err, ERR_MALFORMED, "the release's app or version is not a name");
-    if (release->expires_ms && release->expires_ms <= clock_unix_ms())
-        return err_set(err, ERR_EXPIRED, "release %s@%s has expired", release->app,
-                       release->version);
-    enum err_code code = check_version(request, release, digest, err);
+    enum err_code code = check_expiry(release, err);
+    if (code == ERR_OK)
+        code = check_version(request, release, digest, err);
     if (code != ERR_OK || request->settled)
         return code;
     code = check_sequence(request, release, err);

@@ -220,8 +220,9 @@ static inline void upload(struct world *w)
     }
 }
 
-static inline struct bytes sealed_release(struct world *w, const char *version, uint64_t sequence,
-                                          const char *note, const struct sign_key *key)
+static inline struct bytes sealed_until(struct world *w, const char *version, uint64_t sequence,
+                                        const char *note, int64_t expires_ms,
+                                        const struct sign_key *key)
 {
     const char *const command[] = {"busybox", "httpd", "-f"};
     const struct artifact artifact = {.path = ".",
@@ -246,11 +247,18 @@ static inline struct bytes sealed_release(struct world *w, const char *version, 
                                     .services_len = 1,
                                     .checks = &check,
                                     .checks_len = 1,
-                                    .provenance = note};
+                                    .provenance = note,
+                                    .expires_ms = expires_ms};
     struct bytes payload, envelope;
     assert_ok(w, codec_encode(&codec_release, &release, &w->arena, &payload, &w->err));
     assert_ok(w, sign_seal(SIGN_TYPE_RELEASE, payload, key, 1, &w->arena, &envelope, &w->err));
     return envelope;
+}
+
+static inline struct bytes sealed_release(struct world *w, const char *version, uint64_t sequence,
+                                          const char *note, const struct sign_key *key)
+{
+    return sealed_until(w, version, sequence, note, 0, key);
 }
 
 static inline enum err_code create(struct world *w, struct bytes envelope, struct release_info *ret)

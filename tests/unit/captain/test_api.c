@@ -92,6 +92,28 @@ static void test_api__release_needs_the_fleets_signature(void **state)
     assert_int_equal(list.releases_len, 0);
 }
 
+static void test_api__release_that_no_device_could_install_is_refused(void **state)
+{
+    struct world *w = *state;
+    const int64_t now_ms = clock_unix_ms();
+    const struct {
+        int64_t expires_ms;
+        const char *text;
+    } rows[] = {{1, "release hello@1.0 expired at 1970-01-01T00:00:00.001Z"},
+                {now_ms - 1, "release hello@1.0 expired at 2"},
+                {now_ms + 50000, "within a minute"}};
+    struct release_info info;
+    upload(w);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct bytes envelope =
+            sealed_until(w, "1.0", 1, "", rows[i].expires_ms, &w->release_key);
+        assert_int_equal(create(w, envelope, &info), ERR_EXPIRED);
+        assert_non_null(strstr(w->error, rows[i].text));
+    }
+    assert_int_equal(
+        create(w, sealed_until(w, "1.0", 1, "", now_ms + 120000, &w->release_key), &info), ERR_OK);
+}
+
 static void test_api__releases_are_told(void **state)
 {
     struct world *w = *state;
@@ -392,6 +414,7 @@ int main(int argc, char **argv)
         API_TEST(test_api__artifacts_go_in_and_out),
         API_TEST(test_api__release_is_created_once),
         API_TEST(test_api__release_needs_the_fleets_signature),
+        API_TEST(test_api__release_that_no_device_could_install_is_refused),
         API_TEST(test_api__releases_are_told),
         API_TEST(test_api__a_list_of_large_releases_is_told),
         API_TEST(test_api__channel_is_set),
