@@ -20,6 +20,8 @@ enum {
     PENDING_MS = 5000,
     PENDING_MIN_MS = 200,
     REFUSALS_MAX = 3, /* of the bus, in a row: the library makes one in 256 itself */
+    STRANGE_MAX = 3,  /* answers that are none: the enrolment credential is everybody's */
+    STRANGE_MS = 200,
     RECONNECT_MAX_MS = 5000,
     REPLY_ARENA_MAX_BYTES = 256 << 10,
 };
@@ -34,7 +36,7 @@ struct enroll {
     uint8_t nonce[IDENTITY_NONCE_BYTES];
     struct loop_timer again, end;
     int64_t until_ms;
-    unsigned refusals;
+    unsigned refusals, strange;
     bool out, over, told_pending;
     struct err trouble; /* why there was no answer so far */
     struct err *err;    /* the end */
@@ -165,11 +167,22 @@ static void silent(struct enroll *e, const struct err *err)
     ask_later(e, AGAIN_MS);
 }
 
+static void take_strange(struct enroll *e, const struct err *err)
+{
+    if (++e->strange < STRANGE_MAX) {
+        ask_later(e, STRANGE_MS);
+        return;
+    }
+    *e->err = *err;
+    finish(e);
+}
+
 static void on_reply(void *arg, const struct bus_message *message, const struct err *err)
 {
     struct enroll *e = arg;
     struct identity_reply reply;
     struct arena arena;
+    struct err why;
     e->out = false;
     if (e->over)
         return;
@@ -178,8 +191,8 @@ static void on_reply(void *arg, const struct bus_message *message, const struct 
         return;
     }
     arena_init(&arena, REPLY_ARENA_MAX_BYTES);
-    if (identity_open_reply(&e->keys, e->nonce, message->data, &arena, &reply, e->err) != ERR_OK)
-        finish(e);
+    if (identity_open_reply(&e->keys, e->nonce, message->data, &arena, &reply, &why) != ERR_OK)
+        take_strange(e, &why);
     else if (reply.state == IDENTITY_PENDING)
         take_pending(e, reply.retry_ms);
     else if (reply.state == IDENTITY_REFUSED)

@@ -110,6 +110,8 @@ enum err_code identity_open_reply(const struct identity_keys *keys,
     enum err_code code = codec_decode(&codec_enrol_reply, in, arena, &reply, err);
     if (code != ERR_OK)
         return err_wrap(err, "captain's answer");
+    if (!bytes_equal(reply.nonce, bytes_of(nonce, IDENTITY_NONCE_BYTES)))
+        return err_set(err, ERR_WRONG_TARGET, "captain's answer answers another request");
     if (reply.state < IDENTITY_REFUSED || reply.state > IDENTITY_GRANTED)
         return err_set(err, ERR_MALFORMED, "captain's answer has the unknown state %u",
                        (unsigned)reply.state);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "captain/account.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "captain/account_private.h"
+#include "captain/core/admit.h"
 #include "common/base/mem.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 enum { LISTS_ARENA_BYTES = 1 << 20, CREDS_ARENA_BYTES = 64 << 10 };
 
@@ -208,7 +211,8 @@ enum err_code account_mint_device(const struct account *account,
                                   const char **ret, struct err *err)
 {
     char name[2 * TOKEN_MAX + 2];
-    if (!str_is_token(device->site) || !str_is_token(device->device))
+    if (!str_is_token(device->site) || !str_is_token(device->device) ||
+        !admit_site_allowed(device->site))
         return err_set(err, ERR_MALFORMED, "%.64s/%.64s is no name of a device", device->site,
                        device->device);
     (void)snprintf(name, sizeof name, "%s.%s", device->site, device->device);
@@ -249,6 +253,38 @@ void account_forget_old(struct account *account)
     account->revocations_len = kept;
 }
 
+/* The one that need not be kept for the longest; NULL: all must be for ever. */
+static struct account_revocation *soonest(const struct account *account)
+{
+    struct account_revocation *found = NULL;
+    for (size_t i = 0; i < account->revocations_len; i++) {
+        struct account_revocation *one = &account->revocations[i];
+        if (one->until_s != 0 && (!found || one->until_s < found->until_s))
+            found = one;
+    }
+    return found;
+}
+
+/* No room: what lasts longer counts more. Captain renews neither. */
+static enum err_code put_in_place_of_one(struct account *account,
+                                         const struct account_revocation *revocation,
+                                         struct err *err)
+{
+    struct account_revocation *victim = soonest(account);
+    if (!victim || (revocation->until_s != 0 && revocation->until_s <= victim->until_s))
+        return err_set(err, ERR_FULL,
+                       "%d credentials are revoked and not yet expired, more do not "
+                       "fit into the account",
+                       ACCOUNT_REVOCATIONS_MAX);
+    log_write(
+        LOG_LEVEL_ERROR,
+        "account: more than %d credentials are revoked; one is valid again for its last %" PRId64
+        " s",
+        ACCOUNT_REVOCATIONS_MAX, victim->until_s - clock_unix_ms() / 1000);
+    *victim = *revocation;
+    return ERR_OK;
+}
+
 static enum err_code add_revocation(struct account *account,
                                     const struct account_revocation *revocation, struct err *err)
 {
@@ -263,10 +299,7 @@ static enum err_code add_revocation(struct account *account,
         return ERR_OK;
     }
     if (account->revocations_len == ACCOUNT_REVOCATIONS_MAX)
-        return err_set(err, ERR_FULL,
-                       "%d credentials are revoked and not yet expired, more do not "
-                       "fit into the account",
-                       ACCOUNT_REVOCATIONS_MAX);
+        return put_in_place_of_one(account, revocation, err);
     if (!account->revocations)
         account->revocations = mem_new(ACCOUNT_REVOCATIONS_MAX, sizeof *account->revocations);
     account->revocations[account->revocations_len++] = *revocation;
@@ -280,9 +313,9 @@ enum err_code account_set_revocations(struct account *account,
     const int64_t now_s = clock_unix_ms() / 1000;
     enum err_code code = ERR_OK;
     account->revocations_len = 0;
-    for (size_t i = 0; code == ERR_OK && i < len; i++)
+    for (size_t i = 0; i < len; i++)
         if (list[i].until_s == 0 || list[i].until_s + ACCOUNT_REVOCATION_SLACK_S > now_s)
-            code = add_revocation(account, &list[i], err);
+            code = add_revocation(account, &list[i], err) ? ERR_FULL : code;
     account->version++;
     account_push_soon(account);
     return code;

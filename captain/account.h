@@ -99,12 +99,13 @@ MUST_USE enum err_code account_mint_operator(const struct account *account,
 MUST_USE enum err_code account_mint_enroll(const struct account *account, const uint8_t *key,
                                            int64_t issued_s, struct arena *arena, const char **ret,
                                            struct err *err);
-/* The list as the tables have it (at start), replacing what there was. ERR_FULL beyond
- * ACCOUNT_REVOCATIONS_MAX that are still needed. */
+/* The list as the tables have it (at start), replacing what there was. ERR_FULL: more than
+ * ACCOUNT_REVOCATIONS_MAX are still needed, and those that end the soonest are left out. */
 MUST_USE enum err_code account_set_revocations(struct account *account,
                                                const struct account_revocation *list, size_t len,
                                                struct err *err);
-/* Adds one (or makes an older one of the same key newer) and pushes soon. The server cuts the
+/* Adds one (or makes an older one of the same key newer) and pushes soon; when there is no room, in place
+ * of one that ends sooner, or else ERR_FULL. The server cuts the
  * connection of that key, if there is one, and refuses it from then on. */
 MUST_USE enum err_code account_revoke(struct account *account,
                                       const struct account_revocation *revocation, struct err *err);

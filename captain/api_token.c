@@ -34,6 +34,10 @@ static enum err_code check_new(const struct token_new *in, struct err *err)
 {
     if (!sign_public_key_usable(in->public_key.ptr))
         return err_set(err, ERR_USAGE, "the token's public key cannot be used");
+    if (!admit_site_allowed(in->site)) {
+        (void)err_set(err, ERR_USAGE, "no site can be named %s", in->site);
+        return err_hint(err, "captain, enroll and op are taken");
+    }
     if (in->ttl_ms > TTL_MAX_MS) {
         (void)err_set(err, ERR_USAGE, "a join token lasts 30 days at most");
         return err_hint(err, "--ttl 30d, and another one later");

@@ -42,11 +42,14 @@ enum { REPLY_REFUSED = 1, REPLY_PENDING, REPLY_GRANTED };
 
 /* Answering. */
 
+/* With the nonce: whoever can only have an answer sent to somebody else's inbox cannot speak for us. */
 static void answer_with(struct asking *asking, const struct enrol_reply *reply)
 {
+    struct enrol_reply whole = *reply;
     struct bytes data;
     struct err err = {0};
-    enum err_code code = codec_encode(&codec_enrol_reply, reply, &asking->arena, &data, &err);
+    whole.nonce = asking->request.nonce;
+    enum err_code code = codec_encode(&codec_enrol_reply, &whole, &asking->arena, &data, &err);
     if (code == ERR_OK)
         code = bus_publish(asking->enrol->parts.bus, asking->reply, data, NULL, NULL, &err);
     if (code != ERR_OK)
@@ -411,9 +414,14 @@ static int64_t until_s(int64_t until_ms)
     return until_ms == INT64_MAX ? 0 : until_ms / 1000 + 1;
 }
 
-static struct account_revocation revocation_of(const uint8_t *key, int64_t at_ms, int64_t until_ms)
+/* for_good: also voids what was issued later, while the verdict was on its way into the log, or by a clock
+ * that was ahead. A device that may come back with the same key gets newer ones. */
+static struct account_revocation revocation_of(const uint8_t *key, int64_t at_ms, int64_t until_ms,
+                                               bool for_good)
 {
     struct account_revocation ret = {.at_s = at_ms / 1000, .until_s = until_s(until_ms)};
+    if (for_good && ret.until_s != 0)
+        ret.at_s = ret.until_s;
     memcpy(ret.key, key, SIGN_PUBLIC_BYTES);
     return ret;
 }
@@ -433,8 +441,12 @@ static enum err_code hand_over(struct enrol *enrol, struct err *err)
     if (!list)
         return err_set(err, ERR_FULL, "%zu revoked keys are too many", len);
     for (size_t i = 0; i < len; i++)
-        list[i] = revocation_of(rows[i].key, rows[i].at_ms, rows[i].until_ms);
-    return parts->set_revocations(parts->arg, list, len, err);
+        list[i] = revocation_of(rows[i].key, rows[i].at_ms, rows[i].until_ms, rows[i].for_good);
+    if (parts->set_revocations(parts->arg, list, len, err) == ERR_FULL) {
+        log_err("some credentials that were taken away are valid until they run out", err);
+        *err = (struct err){0};
+    }
+    return err->code;
 }
 
 static void retire(void *arg, const char *device)
@@ -463,7 +475,8 @@ static void put_out(struct enrol *enrol, const struct log_entry *entry)
     enum err_code code = codec_decode(&codec_device_verdict, entry->body, &arena, &verdict, &err);
     if (code == ERR_OK) {
         const struct account_revocation revocation = revocation_of(
-            verdict.device_key.ptr, entry->time_ms, entry->time_ms + PROJECTION_REVOKED_FOR_MS);
+            verdict.device_key.ptr, entry->time_ms, entry->time_ms + PROJECTION_REVOKED_FOR_MS,
+            str_equal(entry->kind, "device.revoked"));
         code = parts->revoke(parts->arg, &revocation, &err);
     }
     if (code != ERR_OK)

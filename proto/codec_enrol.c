@@ -40,6 +40,7 @@ static const struct codec_row enrol_reply_rows[] = {
     TEXT(reason, CAUSE_MAX, TEXT),
     U32(retry_ms, 0, DURATION_MAX_MS),
     BYTES(sealed, 1, 12288),
+    BYTES(nonce, 16, 16),
 };
 #undef S
 CODEC_TYPE(enrol_reply, enrol_reply, 16384);

@@ -34,6 +34,7 @@ struct enrol_reply {
     const char *reason;
     uint32_t retry_ms;
     struct bytes sealed;
+    struct bytes nonce;
 };
 struct trust_bundle {
     struct codec_head head;

@@ -37,6 +37,15 @@ bool admit_may_become(enum admit_state from, enum admit_state to)
     return false;
 }
 
+bool admit_site_allowed(const char *site)
+{
+    static const char *const taken[] = {"captain", "enroll", "op"};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (str_equal(site, taken[i]))
+            return false;
+    return true;
+}
+
 const char *admit_token_state(const struct admit_token *token, int64_t now_ms)
 {
     if (token->revoked)

@@ -37,6 +37,10 @@ bool admit_state_parse(const char *name, enum admit_state *ret);
 /* Whether an operator may bring a device from one state to the other. */
 bool admit_may_become(enum admit_state from, enum admit_state to);
 
+/* Whether a site may have that name. Not those that stand behind _INBOX for somebody else: a device ada of
+ * a site op would hear what captain answers the operator ada. */
+bool admit_site_allowed(const char *site);
+
 struct admit_token {
     const char *site;
     uint32_t uses, used;

@@ -149,10 +149,15 @@ static const char *make_creds(struct admission *a, const char *name, const struc
 /* ---- captain ---- */
 
 static void reply(struct admission *a, const struct bus_message *message,
-                  const struct enrol_reply *answer)
+                  const struct enrol_request *request, struct enrol_reply answer)
 {
     struct bytes bytes;
-    must(a, codec_encode(&codec_enrol_reply, answer, &a->arena, &bytes, &a->err));
+    uint8_t nonce[16];
+    memcpy(nonce, request->nonce.ptr, sizeof nonce);
+    if (a->answer == ADMISSION_WRONG_NONCE)
+        nonce[3] ^= 1;
+    answer.nonce = bytes_of(nonce, sizeof nonce);
+    must(a, codec_encode(&codec_enrol_reply, &answer, &a->arena, &bytes, &a->err));
     must(a, bus_publish(a->captain.bus, message->reply, bytes, NULL, NULL, &a->err));
 }
 
@@ -165,7 +170,7 @@ static void grant(struct admission *a, const struct bus_message *message,
     memcpy(nonce, request->nonce.ptr, sizeof nonce);
     memcpy(seal, request->seal_key.ptr, sizeof seal);
     memcpy(key, request->device_key.ptr, sizeof key);
-    if (a->answer == ADMISSION_WRONG_NONCE)
+    if (a->answer == ADMISSION_WRONG_GRANT)
         nonce[3] ^= 1;
     if (a->answer == ADMISSION_WRONG_KEY)
         memcpy(key, a->captain_key.public_key, sizeof key);
@@ -178,9 +183,9 @@ static void grant(struct admission *a, const struct bus_message *message,
     must(a, codec_encode(&codec_enrol_grant, &granted, &a->arena, &plain, &a->err));
     assert_true(plain.len + crypto_box_SEALBYTES <= sizeof sealed);
     assert_int_equal(crypto_box_seal(sealed, plain.ptr, plain.len, seal), 0);
-    struct enrol_reply answer = {.state = 3,
-                                 .sealed = bytes_of(sealed, plain.len + crypto_box_SEALBYTES)};
-    reply(a, message, &answer);
+    reply(a, message, request,
+          (struct enrol_reply){.state = 3,
+                               .sealed = bytes_of(sealed, plain.len + crypto_box_SEALBYTES)});
 }
 
 /* As captain does: who signed is told by the request itself, and by what captain knows. */
@@ -218,9 +223,11 @@ static void on_request(void *arg, const struct bus_message *message)
         return;
     if (a->pendings > 0) {
         a->pendings--;
-        reply(a, message, &(struct enrol_reply){.state = 2, .retry_ms = 200, .reason = "later"});
-    } else if (a->answer == ADMISSION_REFUSES) {
-        reply(a, message, &(struct enrol_reply){.state = 1, .code = a->code, .reason = a->reason});
+        reply(a, message, &request,
+              (struct enrol_reply){.state = 2, .retry_ms = 200, .reason = "later"});
+    } else if (a->answer == ADMISSION_REFUSES || a->answer == ADMISSION_WRONG_NONCE) {
+        reply(a, message, &request,
+              (struct enrol_reply){.state = 1, .code = a->code, .reason = a->reason});
     } else if (a->answer == ADMISSION_GARBAGE) {
         must(a, bus_publish(a->captain.bus, message->reply, bytes_of("\xff\xff", 2), NULL, NULL,
                             &a->err));

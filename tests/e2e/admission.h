@@ -26,9 +26,10 @@ enum admission_answer {
     ADMISSION_GRANTS,
     ADMISSION_SILENT,
     ADMISSION_REFUSES,
-    ADMISSION_WRONG_NONCE,
-    ADMISSION_WRONG_KEY,  /* the credential of another key */
-    ADMISSION_WRONG_SEAL, /* sealed to another key */
+    ADMISSION_WRONG_NONCE, /* refuses another request */
+    ADMISSION_WRONG_GRANT, /* the grant is for another request */
+    ADMISSION_WRONG_KEY,   /* the credential of another key */
+    ADMISSION_WRONG_SEAL,  /* sealed to another key */
     ADMISSION_GARBAGE,
 };
 

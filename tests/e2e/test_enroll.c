@@ -133,6 +133,7 @@ static void test_enroll__believes_no_answer_that_is_not_for_it(void **state)
         const char *said;
     } rows[] = {
         {ADMISSION_WRONG_NONCE, 16, "answers another request"},
+        {ADMISSION_WRONG_GRANT, 16, "grant answers another request"},
         {ADMISSION_WRONG_KEY, 16, "is of another key"},
         {ADMISSION_WRONG_SEAL, 16, "is not sealed to this device"},
         {ADMISSION_GARBAGE, 18, "captain's answer"},

@@ -137,6 +137,26 @@ static void test_renewal__of_a_revoked_device_is_refused_loudly_and_the_agent_ru
     stop_agent(a, agent);
 }
 
+/* Whoever has the enrolment credential, which is everybody's, can have captain answer into the inbox of a
+ * device that asks with it, but not to what the device asked. */
+static void test_renewal__is_not_stopped_by_a_refusal_of_what_another_asked(void **state)
+{
+    struct admission *a = *state;
+    a->life_s = 2;
+    enroll(a);
+    int64_t end_s = expires_s(a);
+    assert_true(wait_turning(a->captain.loop, has_expired, &end_s, ADMISSION_WAIT_MS));
+    a->answer = ADMISSION_WRONG_NONCE;
+    a->code = ERR_REVOKED;
+    a->reason = "it is revoked";
+    a->life_s = 3600;
+    struct proc *agent = start_agent(a);
+    wait_said(a, "captain's answer answers another request");
+    a->answer = ADMISSION_GRANTS;
+    admission_wait(a, &a->health, 1);
+    stop_agent(a, agent);
+}
+
 static void test_renewal__with_an_answer_that_lies_changes_nothing(void **state)
 {
     struct admission *a = *state;
@@ -162,6 +182,7 @@ int main(void)
         TEST(test_renewal__comes_before_the_end_and_the_server_never_has_to_refuse),
         TEST(test_renewal__brings_back_a_device_whose_credential_has_run_out),
         TEST(test_renewal__needs_no_credential_on_disk_but_the_keys),
+        TEST(test_renewal__is_not_stopped_by_a_refusal_of_what_another_asked),
         TEST(test_renewal__of_a_revoked_device_is_refused_loudly_and_the_agent_runs_on),
         TEST(test_renewal__with_an_answer_that_lies_changes_nothing),
     };

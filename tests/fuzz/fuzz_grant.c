@@ -54,7 +54,8 @@ static void take_sealed(struct bytes grant, struct arena *arena)
     if (!sealed || crypto_box_seal(sealed, grant.ptr, grant.len, keys.seal_public) != 0)
         return;
     struct enrol_reply reply = {.state = IDENTITY_GRANTED,
-                                .sealed = bytes_of(sealed, grant.len + crypto_box_SEALBYTES)};
+                                .sealed = bytes_of(sealed, grant.len + crypto_box_SEALBYTES),
+                                .nonce = bytes_of(nonce, sizeof nonce)};
     if (codec_encode(&codec_enrol_reply, &reply, arena, &answer, NULL) == ERR_OK)
         take(answer, arena);
 }

@@ -405,7 +405,10 @@ static inline struct enrol_reply send_on(struct world *w, struct bus *bus, const
 static inline struct enrol_reply ask(struct world *w, const struct device *device,
                                      const struct ticket *ticket)
 {
-    return send_on(w, w->enroll, "enroll", request_of(w, device, ticket));
+    const struct enrol_reply reply = send_on(w, w->enroll, "enroll", request_of(w, device, ticket));
+    /* Whatever it says, it says it to this request. */
+    assert_true(bytes_equal(reply.nonce, bytes_of(device->nonce, sizeof device->nonce)));
+    return reply;
 }
 
 static inline void assert_refused(const struct enrol_reply *reply, enum err_code code)

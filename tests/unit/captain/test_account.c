@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -390,7 +391,8 @@ static void test_account__a_revoked_device_is_cut_and_stays_out(void **state)
     wait_pushed(fleet);
     open_device(fleet, &device, &key);
     bus_probe_start(&device);
-    struct account_revocation revocation = {.at_s = fleet->now_s};
+    /* Also one that will only be issued is void. */
+    struct account_revocation revocation = {.at_s = fleet->now_s + ACCOUNT_DEVICE_TTL_S};
     memcpy(revocation.key, key.public_key, SIGN_PUBLIC_BYTES);
     assert_int_equal(account_revoke(fleet->account, &revocation, &fleet->err), ERR_OK);
     wait_pushed(fleet);
@@ -430,6 +432,21 @@ static void test_account__what_expired_need_not_be_revoked(void **state)
     wait_pushed(fleet);
 }
 
+/* Decoded only as far as it takes. */
+static bool is_in_claims(struct fleet *fleet, const char *key)
+{
+    const char *jwt = NULL;
+    uint8_t *claims = arena_alloc(&fleet->arena, NKEY_JWT_MAX_BYTES);
+    size_t len = 0;
+    assert_int_equal(account_claims(fleet->account, fleet->now_s, &fleet->arena, &jwt, &fleet->err),
+                     ERR_OK);
+    const char *body = strchr(jwt, '.') + 1;
+    assert_int_equal(sodium_base642bin(claims, NKEY_JWT_MAX_BYTES, body, strcspn(body, "."), NULL,
+                                       &len, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING),
+                     0);
+    return memmem(claims, len, key, strlen(key)) != NULL;
+}
+
 static void
 test_account__a_full_list_of_revocations_is_an_error_and_fits_into_a_message(void **state)
 {
@@ -444,6 +461,53 @@ test_account__a_full_list_of_revocations_is_an_error_and_fits_into_a_message(voi
     wait_pushed(fleet);
 }
 
+/* The newest is the one that was just asked for. */
+static void test_account__a_full_list_makes_room_for_what_lasts_longer(void **state)
+{
+    struct fleet *fleet = *state;
+    struct account_revocation *list = mem_new(ACCOUNT_REVOCATIONS_MAX, sizeof *list), one = {0};
+    char first[NKEY_TEXT], second[NKEY_TEXT], newest[NKEY_TEXT];
+    for (unsigned i = 0; i < ACCOUNT_REVOCATIONS_MAX; i++) {
+        memcpy(list[i].key, &i, sizeof i);
+        list[i].at_s = fleet->now_s;
+        list[i].until_s = fleet->now_s + 100 + i;
+    }
+    assert_int_equal(
+        account_set_revocations(fleet->account, list, ACCOUNT_REVOCATIONS_MAX, &fleet->err),
+        ERR_OK);
+    nkey_public_text(NKEY_USER, list[0].key, first);
+    nkey_public_text(NKEY_USER, list[1].key, second);
+    one = list[0];
+    one.key[31] = 1;
+    assert_int_equal(account_revoke(fleet->account, &one, &fleet->err), ERR_FULL); /* as soon */
+    one.until_s = fleet->now_s + ACCOUNT_DEVICE_TTL_S;
+    nkey_public_text(NKEY_USER, one.key, newest);
+    assert_int_equal(account_revoke(fleet->account, &one, &fleet->err), ERR_OK);
+    assert_false(is_in_claims(fleet, first));
+    assert_true(is_in_claims(fleet, second));
+    assert_true(is_in_claims(fleet, newest));
+    wait_pushed(fleet);
+    mem_free(list);
+}
+
+/* A site of that name would make its devices' inboxes those of others. */
+static void test_account__no_device_is_named_as_an_inbox_of_others(void **state)
+{
+    static const char *const sites[] = {"op", "enroll", "captain"};
+    struct fleet *fleet = *state;
+    const char *jwt = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(sites); i++) {
+        const struct account_device device = {.site = sites[i],
+                                              .device = "ada",
+                                              .key = (const uint8_t[SIGN_PUBLIC_BYTES]){1},
+                                              .issued_s = fleet->now_s,
+                                              .expires_s = fleet->now_s + 60};
+        assert_int_equal(
+            account_mint_device(fleet->account, &device, &fleet->arena, &jwt, &fleet->err),
+            ERR_MALFORMED);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -455,6 +519,8 @@ int main(void)
         T(test_account__enrolment_may_only_ask),
         T(test_account__a_revoked_device_is_cut_and_stays_out),
         T(test_account__what_expired_need_not_be_revoked),
+        T(test_account__a_full_list_makes_room_for_what_lasts_longer),
+        T(test_account__no_device_is_named_as_an_inbox_of_others),
         T(test_account__a_full_list_of_revocations_is_an_error_and_fits_into_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

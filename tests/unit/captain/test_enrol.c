@@ -136,6 +136,9 @@ static void test_enrol__renews_until_the_device_is_revoked(void **state)
     assert_int_equal(w->revoked_len, 1);
     assert_memory_equal(w->revoked[0].key, device.key.public_key, SIGN_PUBLIC_BYTES);
     assert_true(w->revoked[0].until_s >= clock_unix_ms() / 1000 + ACCOUNT_DEVICE_TTL_S);
+    /* Also what was issued while the verdict was on its way is void, and what a clock that is ahead
+     * issued: for as long as any of it lasts. */
+    assert_int_equal(w->revoked[0].at_s, w->revoked[0].until_s);
     const unsigned minted = w->minted;
     reply = send_on(w, w->own, "renew.lyon.gate-1", request_of(w, &device, NULL));
     assert_refused(&reply, ERR_REVOKED);
@@ -288,6 +291,9 @@ static void test_enrol__remembers_at_the_next_start_who_is_out(void **state)
     fleet_put_out(w->fleet, number, false);
     captain_open(w);
     assert_int_equal(w->revoked_len, 2);
+    for (size_t i = 0; i < 2; i++) /* one that may come back gets newer credentials */
+        assert_int_equal(w->revoked[i].at_s == w->revoked[i].until_s,
+                         memcmp(w->revoked[i].key, revoked.key.public_key, SIGN_PUBLIC_BYTES) == 0);
     assert_true(fleet_is_out(w->fleet, number));
     assert_true(wait_turning(w->loop, is_ready, w, WAIT_MS));
     reply = ask(w, &revoked, NULL);

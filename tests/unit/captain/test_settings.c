@@ -205,15 +205,12 @@ static void test_settings__a_server_configuration_names_everything_once(void **s
                              .fleet_jwt = "FLEETJWT"};
     const char *text;
     assert_int_equal(nats_conf_text(&conf, &folder->arena, &text, &folder->err), ERR_OK);
-    static const char *const lines[] = {"\nlisten: \"0.0.0.0:4222\"\n",
-                                        "\noperator: OPERATOR\n",
-                                        "\nsystem_account: ASYS\n",
-                                        "    ASYS: SYSJWT\n",
-                                        "    ASTREAMS: STREAMSJWT\n",
-                                        "    AFLEET: FLEETJWT\n",
-                                        "    dir: \"/srv/acme/nats/jwt\"\n",
-                                        "\nauthorization { timeout: 10 }\n",
-                                        "\"/srv/acme/nats/tls/server.key\""};
+    static const char *const lines[] = {
+        "\nlisten: \"0.0.0.0:4222\"\n",      "\noperator: OPERATOR\n",
+        "\nsystem_account: ASYS\n",          "    ASYS: SYSJWT\n",
+        "    ASTREAMS: STREAMSJWT\n",        "    AFLEET: FLEETJWT\n",
+        "    dir: \"/srv/acme/nats/jwt\"\n", "\nauthorization { timeout: 10 }\n",
+        "\"/srv/acme/nats/tls/server.key\""};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
         if (!strstr(text, lines[i]))
             fail_msg("no %s in\n%s", lines[i], text);
