@@ -73,6 +73,8 @@ static void take_garbage(struct ingest *ingest, uint32_t device, const struct bu
 static uint32_t speaker(struct ingest *ingest, const struct bus_message *message)
 {
     char name[DEVICE_NAME_MAX];
+    if (message->echo)
+        return FLEET_NONE; /* a device asked a stream, and had the answer go where another one speaks */
     if (!subject_device(message->subject, name)) {
         take_garbage(ingest, FLEET_NONE, message, "site and device are not two tokens");
         return FLEET_NONE;

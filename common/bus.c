@@ -566,15 +566,15 @@ void bus_link_message(const struct bus_item *item, struct bus_message *ret)
     ret->reply = natsMsg_GetReply(msg);
     ret->data = bytes_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
     ret->stream_seq = 0;
+    ret->echo = header(msg, "Nats-Stream") != NULL;
     if (item->kind == BUS_ITEM_CONSUMED) {
         ret->reply = NULL; /* it would acknowledge, which an ordered consumer does not */
         ret->stream_seq = consumed_seq(msg);
         return;
     }
     const char *seq = header(msg, "Nats-Sequence");
-    if (seq != NULL && str_u64(seq, UINT64_MAX, &ret->stream_seq) != ERR_OK) {
+    if (seq != NULL && str_u64(seq, UINT64_MAX, &ret->stream_seq) != ERR_OK)
         ret->stream_seq = 0;
-    }
     const char *subject = item->kind == BUS_ITEM_REPLY ? header(msg, "Nats-Subject") : NULL;
     ret->subject = subject != NULL ? subject : ret->subject;
 }

@@ -52,6 +52,7 @@ struct bus_message {
     const char *reply; /* NULL: no reply wanted */
     struct bytes data;
     uint64_t stream_seq; /* from Nats-Sequence (republished, direct get) or the consumer; 0: none */
+    bool echo;           /* a stream's words: republished, or an answer that somebody wanted here */
 };
 /* The message is borrowed for the call. */
 typedef void (*bus_message_fn)(void *arg, const struct bus_message *message);

@@ -97,6 +97,9 @@ static void take_message(struct bus *bus, const struct bus_item *item)
 {
     struct bus_message message;
     const struct subscription *subscription = &bus->subscriptions[item->index];
+    /* What a server tells somebody who asked, and wanted the answer to come here, is nobody's word. */
+    if (bus_link_status(item, NULL) != ERR_OK)
+        return;
     bus_link_message(item, &message);
     subscription->fn(subscription->arg, &message);
 }
