@@ -86,9 +86,12 @@ static void on_end(void *arg, int status)
         finish(hook, true);
         return;
     }
-    if (status != 0)
-        log_write(LOG_LEVEL_WARNING, "%s: the pre-stop hook of %s failed (status %d)", hook->app,
-                  current(hook)->service->name, status);
+    if (status != 0) {
+        char how[32];
+        str_format_exit(status, how);
+        log_write(LOG_LEVEL_WARNING, "%s: the pre-stop hook of %s failed (%s)", hook->app,
+                  current(hook)->service->name, how);
+    }
     hook->next++;
     run_next(hook);
 }

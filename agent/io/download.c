@@ -249,12 +249,9 @@ static void close_output(struct download *download)
 
 static void no_result(struct err *ret, int status)
 {
-    if (WIFSIGNALED(status))
-        (void)err_set(ret, ERR_FAILED, "captain-fetch ended without a result (killed by signal %d)",
-                      WTERMSIG(status));
-    else
-        (void)err_set(ret, ERR_FAILED, "captain-fetch ended without a result (exit code %d)",
-                      WEXITSTATUS(status));
+    char how[32];
+    str_format_exit(status, how);
+    (void)err_set(ret, ERR_FAILED, "captain-fetch ended without a result (%s)", how);
     if (WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_NO_PROGRAM)
         (void)err_hint(ret, "see fetch.helper in the configuration: can it be started");
 }

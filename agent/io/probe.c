@@ -427,15 +427,12 @@ static enum err_code read_target(struct probe *probe, const struct probe_spec *s
 static void on_exit_status(void *arg, int status)
 {
     struct probe *probe = arg;
-    char text[TEXT_MAX];
+    char how[32], text[TEXT_MAX];
     probe->process = NULL;
     (void)kill(-probe->pid, SIGKILL); /* what it left behind */
-    if (WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_NO_PROGRAM)
-        (void)snprintf(text, sizeof text, "exit 127: the command cannot be run");
-    else if (WIFEXITED(status))
-        (void)snprintf(text, sizeof text, "exit %d", WEXITSTATUS(status));
-    else
-        (void)snprintf(text, sizeof text, "ended by signal %d", WTERMSIG(status));
+    str_format_exit(status, how);
+    const bool missing = WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_NO_PROGRAM;
+    (void)snprintf(text, sizeof text, "%s%s", how, missing ? ": the command cannot be run" : "");
     bool ok = status == 0;
     finish(probe, ok, ok ? "" : text);
 }

@@ -103,9 +103,11 @@ static void on_end(void *arg, int status)
     }
     if (fetch->late)
         (void)err_set(&fetch->result, ERR_TIMEOUT, "no answer in time");
-    else if (!fetch->told || (fetch->result.code == ERR_OK && status != 0))
-        (void)err_set(&fetch->result, ERR_FAILED,
-                      "captain-fetch ended without a result (status %d)", status);
+    else if (!fetch->told || (fetch->result.code == ERR_OK && status != 0)) {
+        char how[32];
+        str_format_exit(status, how);
+        (void)err_set(&fetch->result, ERR_FAILED, "captain-fetch ended without a result (%s)", how);
+    }
     fetch->done(fetch->arg, &fetch->result);
     release(fetch);
 }

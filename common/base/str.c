@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "common/base/mem.h"
 
@@ -242,6 +243,14 @@ enum err_code str_size_bytes(const char *text, uint64_t *ret_bytes)
         return ERR_MALFORMED;
     *ret_bytes = value << shift;
     return ERR_OK;
+}
+
+void str_format_exit(int wait_status, char ret[static 32])
+{
+    if (WIFSIGNALED(wait_status))
+        (void)snprintf(ret, 32, "killed by signal %d", WTERMSIG(wait_status));
+    else
+        (void)snprintf(ret, 32, "exit code %d", WEXITSTATUS(wait_status));
 }
 
 void str_format_duration(int64_t ms, char ret[static 32])

@@ -74,6 +74,8 @@ MUST_USE enum err_code str_size_bytes(const char *text, uint64_t *ret_bytes);
  * 32 bytes. */
 void str_format_duration(int64_t ms, char ret[static 32]);
 void str_format_size(uint64_t size_bytes, char ret[static 32]);
+/* How a process ended, by waitpid's status: "exit code 3", "killed by signal 9". */
+void str_format_exit(int wait_status, char ret[static 32]);
 /* RFC 3339 in UTC, with milliseconds: "2026-11-21T19:42:45.123Z". ret takes at least 32 bytes. */
 void str_format_time(int64_t unix_ms, char ret[static 32]);
 

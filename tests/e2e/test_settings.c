@@ -326,7 +326,7 @@ static void test_settings__a_reload_that_fails_is_an_event(void **state)
     tell_secret(s, "other-value");
     house_wait_event(h, EVENT_KIND_SETTINGS_FAILED, from);
     assert_non_null(strstr(h->events[from].text, "service web"));
-    assert_non_null(strstr(h->events[from].text, "exit 3"));
+    assert_non_null(strstr(h->events[from].text, "exit code 3"));
     house_wait_status(h, APP_STATE_HEALTHY, "1.0");
 }
 

@@ -267,9 +267,9 @@ static void test_probe__exec_says_how_it_ended(void **state)
     const char *killed[] = {"sh", "-c", "kill -9 $$", NULL};
     const char *missing[] = {"/nonexistent/check", NULL};
     assert_ends(w, command(good), true, "");
-    assert_ends(w, command(bad), false, "exit 3");
-    assert_ends(w, command(killed), false, "ended by signal 9");
-    assert_ends(w, command(missing), false, "exit 127: the command cannot be run");
+    assert_ends(w, command(bad), false, "exit code 3");
+    assert_ends(w, command(killed), false, "killed by signal 9");
+    assert_ends(w, command(missing), false, "exit code 127: the command cannot be run");
 }
 
 struct look {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -220,6 +221,12 @@ static void test_str__formats_for_people(void **state)
         str_format_size(sizes[i].size, text);
         assert_string_equal(text, sizes[i].text);
     }
+    str_format_exit(0, text);
+    assert_string_equal(text, "exit code 0");
+    str_format_exit(255 << 8, text);
+    assert_string_equal(text, "exit code 255");
+    str_format_exit(SIGKILL, text); /* a status without a code is the signal */
+    assert_string_equal(text, "killed by signal 9");
 }
 
 static void test_str__formats_time_in_utc(void **state)
