@@ -168,6 +168,7 @@ enum err_code account_open(const struct account_options *options, struct account
     struct account *account = mem_new(1, sizeof *account);
     account->version = 1;
     account->on_taken = options->on_taken;
+    account->no_list = options->after_list;
     account->arg = options->arg;
     arena_init(&account->arena, LISTS_ARENA_BYTES);
     enum err_code code = load_keys(account, options, err);
@@ -317,6 +318,7 @@ enum err_code account_set_revocations(struct account *account,
         if (list[i].until_s == 0 || list[i].until_s + ACCOUNT_REVOCATION_SLACK_S > now_s)
             code = add_revocation(account, &list[i], err) ? ERR_FULL : code;
     account->version++;
+    account->no_list = false;
     account_push_soon(account);
     return code;
 }

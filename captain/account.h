@@ -63,9 +63,11 @@ struct account_options {
     const char *folder;        /* with keys/, system.creds and streams.creds */
     const char *captain_creds; /* NULL: FOLDER/captain.creds */
     account_subjects_fn subjects;
-    struct loop *loop;         /* NULL: nothing is ever pushed (`captain init`) */
-    const char *nats_url;      /* with loop */
-    const char *nats_ca;       /* or NULL */
+    struct loop *loop;    /* NULL: nothing is ever pushed (`captain init`) */
+    const char *nats_url; /* with loop */
+    const char *nats_ca;  /* or NULL */
+    bool
+        after_list; /* nothing is pushed before account_set_revocations: the server may know more */
     account_taken_fn on_taken; /* or NULL; on the loop */
     void *arg;
 };

@@ -24,6 +24,7 @@ struct account {
 
     /* account_push.c's; loop NULL: nothing is pushed. */
     struct loop *loop;
+    bool no_list; /* of revocations yet, and it is waited for */
     struct bus *bus;
     struct loop_timer timer;
     int64_t retry_ms;

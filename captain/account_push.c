@@ -84,8 +84,8 @@ static void push(void *arg)
     struct err err = {0};
     const char *jwt = NULL;
     arena_init(&arena, PUSH_ARENA_BYTES);
-    if (account->asked_version || !bus_connected(account->bus))
-        return; /* its answer, or the connect, goes on */
+    if (account->no_list || account->asked_version || !bus_connected(account->bus))
+        return; /* the list, its answer, or the connect, goes on */
     account_forget_old(account);
     enum err_code code = account_claims(account, clock_unix_ms() / 1000, &arena, &jwt, &err);
     if (code == ERR_OK)

@@ -9,6 +9,7 @@
 #include "captain/device_clocks.h"
 #include "captain/operators.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 static enum err_code mint_device(void *arg, const struct account_device *device,
                                  struct arena *arena, const char **ret, struct err *err)
@@ -34,6 +35,7 @@ static enum err_code open_account(struct captain *captain, struct err *err)
                                             .captain_creds = captain->options.nats_creds,
                                             .subjects = api_role_subjects,
                                             .loop = captain->loop,
+                                            .after_list = true,
                                             .nats_url = captain->options.nats_url,
                                             .nats_ca = captain->options.nats_ca};
     return account_open(&options, &captain->account, err);
@@ -91,6 +93,9 @@ void captain_trust_close(struct captain *captain)
 
 void captain_trust_ready(struct captain *captain)
 {
+    struct err err = {0};
+    if (captain->enrol && enrol_ready(captain->enrol, &err) != ERR_OK)
+        log_err("devices are told to ask later, and the claims are not pushed", &err);
     operators_ready(captain);
 }
 

@@ -26,6 +26,7 @@ struct enrol {
     struct enrol_parts parts;
     char actor[ACTOR_BYTES];
     unsigned waiting; /* for their decisions */
+    bool ready;
 };
 
 /* A request, from its message to its answer. */
@@ -361,6 +362,10 @@ static bool take(struct asking *asking, const struct bus_message *message)
     struct admit_verdict verdict;
     struct err err = {0};
     enum err_code code = read_request(asking, message, &err);
+    if (code == ERR_OK && !asking->enrol->ready) {
+        send_later(asking, "captain does not lead the log yet");
+        return false;
+    }
     if (code == ERR_OK && !is_own(asking, message->subject)) {
         incidents_note(asking->enrol->parts.incidents, "renewal", message->subject,
                        "a renewal for %s", asking->device);
@@ -500,11 +505,7 @@ enum err_code enrol_open(const struct enrol_parts *parts, struct enrol **ret, st
     struct enrol *enrol = mem_new(1, sizeof *enrol);
     enrol->parts = *parts;
     (void)snprintf(enrol->actor, sizeof enrol->actor, "captain:%s", parts->holder);
-    enum err_code code = hand_over(enrol, err);
-    if (code == ERR_OK)
-        code = store_identity_each(parts->db, admit_state_names[ADMIT_RETIRED], retire, enrol, err);
-    if (code == ERR_OK)
-        code = bus_subscribe(parts->bus, "enroll", on_enroll, enrol, err);
+    enum err_code code = bus_subscribe(parts->bus, "enroll", on_enroll, enrol, err);
     if (code == ERR_OK)
         code = bus_subscribe(parts->bus, "renew.*.*", on_renew, enrol, err);
     if (code != ERR_OK) {
@@ -513,6 +514,16 @@ enum err_code enrol_open(const struct enrol_parts *parts, struct enrol **ret, st
     }
     *ret = enrol;
     return ERR_OK;
+}
+
+enum err_code enrol_ready(struct enrol *enrol, struct err *err)
+{
+    enum err_code code = hand_over(enrol, err);
+    if (code == ERR_OK)
+        code = store_identity_each(enrol->parts.db, admit_state_names[ADMIT_RETIRED], retire, enrol,
+                                   err);
+    enrol->ready = code == ERR_OK;
+    return code ? err_wrap(err, "who was put out") : ERR_OK;
 }
 
 void enrol_close(struct enrol *enrol)

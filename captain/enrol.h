@@ -38,10 +38,14 @@ struct enrol_parts {
     void *arg;
 };
 
-/* Before bus_start, with the fleet loaded. What parts points to is borrowed. Hands over the revocations
- * of the tables, and takes retired devices out of the fleet's counts. */
+/* Before bus_start, with the fleet loaded. What parts points to is borrowed. Nobody is let in before
+ * enrol_ready. */
 MUST_USE enum err_code enrol_open(const struct enrol_parts *parts, struct enrol **ret,
                                   struct err *err);
+/* decisions_hooks.ready: the tables hold all of the log. Those that were there at enrol_open may have been
+ * of a backup, in which a device that was put out since is still welcome. Hands over the revocations, and
+ * takes retired devices out of the fleet's counts. */
+MUST_USE enum err_code enrol_ready(struct enrol *enrol, struct err *err);
 /* After decisions_close and bus_close. NULL is fine. */
 void enrol_close(struct enrol *enrol);
 /* decisions_hooks.committed: who is put out loses contact, who is retired leaves the counts. */

@@ -46,6 +46,7 @@ struct world {
     struct bus *enroll; /* with the public credential's inbox */
     struct bus *own;    /* of lyon/gate-1 */
     unsigned minted;
+    bool held; /* captain does not say that it is ready */
     struct account_revocation revoked[REVOKED_MAX];
     size_t revoked_len;
     /* Answers. */
@@ -118,7 +119,10 @@ static inline void on_committed(void *arg, const struct log_entry *entry)
 
 static inline void on_ready(void *arg)
 {
-    ((struct world *)arg)->ready = true;
+    struct world *w = arg;
+    if (!w->held)
+        assert_ok(w, enrol_ready(w->enrol, &w->err));
+    w->ready = true;
 }
 
 static inline void on_lost(void *arg, const struct err *err)

@@ -290,17 +290,53 @@ static void test_enrol__remembers_at_the_next_start_who_is_out(void **state)
     w->revoked_len = 0;
     fleet_put_out(w->fleet, number, false);
     captain_open(w);
+    assert_true(wait_turning(w->loop, is_ready, w, WAIT_MS));
     assert_int_equal(w->revoked_len, 2);
     for (size_t i = 0; i < 2; i++) /* one that may come back gets newer credentials */
         assert_int_equal(w->revoked[i].at_s == w->revoked[i].until_s,
                          memcmp(w->revoked[i].key, revoked.key.public_key, SIGN_PUBLIC_BYTES) == 0);
     assert_true(fleet_is_out(w->fleet, number));
-    assert_true(wait_turning(w->loop, is_ready, w, WAIT_MS));
     reply = ask(w, &revoked, NULL);
     assert_refused(&reply, ERR_REVOKED);
     reply = ask(w, &gone, &ticket); /* back from the shelf */
     assert_granted(w, &gone, &reply);
     assert_false(fleet_is_out(w->fleet, number));
+}
+
+/* The tables are those of a backup from before the device was put out; the stream knows of it. */
+static void test_enrol__lets_nobody_in_by_tables_that_are_behind_the_log(void **state)
+{
+    struct world *w = *state;
+    const struct ticket ticket = ticket_new(w);
+    const struct device device = device_new("lyon", "gate-1");
+    struct enrol_reply reply = ask(w, &device, &ticket);
+    char *db = tempdir_path(w->dir, "captain.db");
+    size_t len = 0;
+    assert_granted(w, &device, &reply);
+    captain_close(w);
+    char *backup = tempdir_read(db, &len);
+    captain_open(w);
+    assert_true(wait_turning(w->loop, is_ready, w, WAIT_MS));
+    verdict(w, "device.revoked", &device);
+    captain_close(w);
+    tempdir_write(db, backup, len);
+    const unsigned minted = w->minted;
+    w->revoked_len = 0;
+    w->held = true;
+    captain_open(w);
+    assert_true(wait_turning(w->loop, is_ready, w, WAIT_MS));
+    assert_int_equal(w->revoked_len, 0); /* the server may know more */
+    reply = ask(w, &device, NULL);
+    assert_refused(&reply, ERR_FULL);
+    assert_true(reply.retry_ms > 0);
+    assert_ok(w, enrol_ready(w->enrol, &w->err));
+    assert_int_equal(w->revoked_len, 1);
+    assert_memory_equal(w->revoked[0].key, device.key.public_key, SIGN_PUBLIC_BYTES);
+    reply = ask(w, &device, NULL);
+    assert_refused(&reply, ERR_REVOKED);
+    assert_int_equal(w->minted, minted);
+    free(backup);
+    free(db);
 }
 
 #define ENROL_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -318,6 +354,7 @@ int main(void)
         ENROL_TEST(test_enrol__wants_every_signature),
         ENROL_TEST(test_enrol__answers_only_under_the_askers_own_inbox),
         ENROL_TEST(test_enrol__tells_a_crowd_to_come_later),
+        ENROL_TEST(test_enrol__lets_nobody_in_by_tables_that_are_behind_the_log),
         ENROL_TEST(test_enrol__remembers_at_the_next_start_who_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
