@@ -3,7 +3,6 @@
  * What surrounds an app on its device: flags, secrets, its own user, word of a change. The test
  * plays captain (house.h) and seals secrets as captain does.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <sodium.h>
@@ -21,6 +20,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "tests/e2e/house.h"
+#include "tests/support/find_text.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
 
@@ -168,55 +168,14 @@ static unsigned count(const char *text, const char *part)
 
 /* ---- a planted value is looked for ---- */
 
-static void assert_without(const char *path, const char *value)
-{
-    size_t len = 0;
-    char *text = tempdir_read(path, &len);
-    if (text && memmem(text, len, value, strlen(value)))
-        fail_msg("the planted secret is in %s", path);
-    free(text);
-}
-
-static void search_tree(const char *dir, const char *value)
-{
-    DIR *listing = opendir(dir);
-    assert_non_null(listing);
-    for (struct dirent *e = readdir(listing); e; e = readdir(listing)) {
-        char path[4096];
-        struct stat st;
-        (void)snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-        if (str_equal(e->d_name, ".") || str_equal(e->d_name, "..") || lstat(path, &st) != 0)
-            continue;
-        if (S_ISDIR(st.st_mode))
-            search_tree(path, value);
-        else if (S_ISREG(st.st_mode))
-            assert_without(path, value);
-    }
-    (void)closedir(listing);
-}
-
-static void search_processes(const char *value)
-{
-    DIR *listing = opendir("/proc");
-    assert_non_null(listing);
-    for (struct dirent *e = readdir(listing); e; e = readdir(listing)) {
-        char path[300];
-        if (e->d_name[0] < '1' || e->d_name[0] > '9')
-            continue;
-        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
-        assert_without(path, value);
-        (void)snprintf(path, sizeof path, "/proc/%s/environ", e->d_name);
-        assert_without(path, value);
-    }
-    (void)closedir(listing);
-}
-
 static void search_everywhere(struct scene *s)
 {
     struct house *h = s->h;
-    search_tree(h->dir, s->planted); /* device, log, all that was served */
-    search_tree(nats_server_dir(h->nats), s->planted);
-    search_processes(s->planted);
+    char where[4096];
+    if (find_text_in_tree(h->dir, s->planted, where, sizeof where) || /* device, log, store */
+        find_text_in_tree(nats_server_dir(h->nats), s->planted, where, sizeof where) ||
+        find_text_in_processes(s->planted, where, sizeof where))
+        fail_msg("the planted secret is in %s", where);
     for (uint64_t i = 0; i < h->stored; i++)
         assert_null(strstr(h->events[i].text, s->planted));
     assert_null(strstr(house_status_of(h)->reason, s->planted));
