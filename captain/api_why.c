@@ -228,7 +228,7 @@ static void tell_place(struct telling *telling, const struct rollout_device_view
              "it failed, and is in the penalty box until captain rollout "
              "retry");
     if (device->excluded)
-        tell(telling, "excluded", "", "an operator left it out of rollout %s", handle->id);
+        tell(telling, "excluded", "", "it was left out of rollout %s", handle->id);
     else if (!device->eligible && device->wave == ROLLOUT_NONE)
         tell(telling, "eligible", "", "it was not seen lately when rollout %s began", handle->id);
     else if (device->wave == ROLLOUT_NONE)

@@ -232,6 +232,8 @@ static void on_sweep(void *arg)
     const int64_t now_ms = clock_unix_ms();
     if (!bus_connected(r->parts.bus))
         r->contact_ms = now_ms;
+    else
+        rollouts_leave_out(r);
     for (uint32_t i = 0; i < r->lives_len && bus_connected(r->parts.bus); i++) {
         struct rollouts_live *live = r->lives[i];
         for (uint32_t m = 0; rollouts_is_live(live) && m < live->members_stepped; m++)

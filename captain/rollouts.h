@@ -9,6 +9,7 @@
  *     are decided again. Projection of rollout.published changes what the channel's desired state says.
  * At start every live rollout is replayed from its stored inputs with effects ignored. Operators' commands come
  * the other way round: the decision is first, its projection stores the input.
+ * A device that was put out is left out of every live rollout within about a second, by captain's own command.
  * A rollout whose inputs are lost (tables rebuilt from the log) is aborted, keeping devices where they are,
  * with that reason: nothing passes for lack of data.
  */

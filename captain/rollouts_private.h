@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Shared by the files of live rollouts: rollouts.c (which there are), rollout_turn.c (inputs stored and
- * stepped), rollout_feed.c (what devices say becomes inputs), rollout_lease.c, rollout_start.c and
- * rollout_effects.c (what the core wants becomes decisions); no one else's.
+ * stepped), rollout_feed.c (what devices say becomes inputs), rollout_lease.c, rollout_start.c,
+ * rollout_leave.c (who was put out takes no part) and rollout_effects.c (what the core wants becomes
+ * decisions); no one else's.
  *
  * An input goes into the turn's open transaction and into `pending`. After the commit, the pending ones are
  * stepped in the same order. When the transaction is thrown away they are forgotten, and the core has never
@@ -92,6 +93,7 @@ struct rollouts {
     struct rollouts_order *orders, **orders_end;
     bool submitted; /* the first order is with the log */
     unsigned failures;
+    unsigned leaving; /* decisions to leave a device out that are on their way */
     struct loop_timer sweep, retry;
     rollouts_change_fn on_change;
     void *on_change_arg;
@@ -138,6 +140,9 @@ void rollouts_sweep_arm(struct rollouts *r);
 /* The stratum a device belongs to that joins now. */
 uint16_t rollouts_stratum_of(const struct rollouts_live *live, const char *device,
                              const char *hardware);
+
+/* rollout_leave.c: of devices that were put out. */
+void rollouts_leave_out(struct rollouts *r);
 
 /* rollout_start.c: whether a stored device_set pins the app. Decodes into the arena. */
 bool rollouts_pins(struct bytes text, const char *app, struct arena *arena);

@@ -3,6 +3,7 @@
  * Rollouts and what was before them: nothing at all, a success that is taken back, tables that are lost.
  * And documents of single devices.
  */
+#include "captain/io/store/trust.h"
 #include "tests/unit/captain/rollouts_world.h"
 
 enum { DEVICES = 8 };
@@ -128,6 +129,39 @@ static void test_rollouts__one_whose_history_is_lost_ends_where_it_stands(void *
     assert_int_equal(running(w, w->three), DEVICES);
 }
 
+/* Devices that were put out. */
+
+static void put_out(struct world *w, const char *device)
+{
+    struct db *db = NULL;
+    struct store_identity identity = {
+        .device = device, .token = "t", .state = "approved", .changed_by = "test", .hardware = ""};
+    assert_ok(w, store_open(w->dir, &db, &w->err));
+    assert_ok(w, store_identity_enrol(db, &identity, &w->err));
+    identity.state = "revoked";
+    assert_ok(w, store_identity_state(db, &identity, &w->err));
+    assert_ok(w, db_commit(db, &w->err));
+    db_close(db);
+}
+
+static void test_rollouts__one_does_not_wait_for_who_was_put_out(void **state)
+{
+    struct world *w = *state;
+    const struct log_query query = {.kind = "rollout.command", .limit = 10};
+    struct log_list page;
+    w->sims[3].online = false;
+    start_rollout(w, "hello@1.1", POLICY);
+    assert_true(turn_until(w, some_are_on_two, WAIT_MS));
+    put_out(w, w->sims[3].name);
+    await_state(w, w->rollout, "succeeded");
+    assert_int_equal(running(w, w->two), DEVICES - 1);
+    ask_ok(w, "log.ls", &codec_log_query, &query, &codec_log_list, &page);
+    assert_int_equal(page.entries_len, 1); /* said once */
+    assert_string_equal(page.entries[0].subject, w->rollout);
+    assert_memory_equal(page.entries[0].actor, "captain:", strlen("captain:"));
+    assert_string_equal(page.entries[0].reason, "revoked");
+}
+
 /* Single devices. */
 
 static bool a_document_came(struct world *w)
@@ -188,6 +222,7 @@ int main(int argc, char **argv)
         PAST_TEST(a_first_release_that_fails_is_held_and_goes_nowhere, set_up_new),
         PAST_TEST(a_success_can_be_taken_back, set_up),
         PAST_TEST(one_whose_history_is_lost_ends_where_it_stands, set_up),
+        PAST_TEST(one_does_not_wait_for_who_was_put_out, set_up),
         PAST_TEST(labels_and_pins_reach_their_device, set_up),
     };
     if (argc == 2)
