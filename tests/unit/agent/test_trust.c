@@ -544,6 +544,32 @@ static void test_trust__what_a_device_is_told_is_held_to_the_same_rules(void **s
     assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &other, 3), ERR_OK);
 }
 
+/* What holds the counters at their ends, and the clock behind for ever, is forgotten with the key. */
+static void test_trust__a_rotation_heals_what_a_stolen_key_said_at_its_worst(void **state)
+{
+    struct lab *lab = *state;
+    struct release release = good_release();
+    struct device_desired device = {.tenant = "acme",
+                                    .device = "lyon/gw-1",
+                                    .generation = INT64_MAX,
+                                    .issued_ms = INT64_MAX,
+                                    .expires_ms = INT64_MAX};
+    struct bytes worst = signed_desired(lab, INT64_MAX, INT64_MAX);
+    assert_int_equal(take(lab, worst, nothing, 0), ERR_OK);
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &device, 3), ERR_OK);
+    assert_int_equal(check_release(lab, &release), ERR_EXPIRED);
+    assert_non_null(strstr(lab->err.text, "clock unsure"));
+    sign_key_new(&lab->keys[3]);
+    lab->desired_keys[0] = key_bytes(&lab->keys[3]);
+    assert_int_equal(trust_take_root(lab->trust, next_root(lab, 6), &lab->err), ERR_OK);
+    assert_int_equal(reopen(lab), ERR_OK);
+    assert_int_equal(take(lab, signed_desired(lab, 1, NOW_MS), worst, INT64_MAX), ERR_OK);
+    device.generation = 1;
+    device.issued_ms = NOW_MS;
+    assert_int_equal(take_device(lab, SIGN_TYPE_DEVICE, &device, 3), ERR_OK);
+    assert_int_equal(check_release(lab, &release), ERR_OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_trust__##name, setup, teardown)
 
 int main(void)
@@ -556,6 +582,7 @@ int main(void)
         TEST(root_that_cannot_be_written_is_not_in_force),
         TEST(new_desired_keys_begin_their_counters_anew),
         TEST(same_desired_keys_keep_their_counters),
+        TEST(a_rotation_heals_what_a_stolen_key_said_at_its_worst),
         TEST(back_after_two_months_and_three_rotations),
         TEST(root_that_cannot_be_kept_to),
         TEST(release_signed_by_two_of_two),
