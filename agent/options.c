@@ -133,6 +133,20 @@ static enum err_code check(const struct options *o, struct err *err)
     return ERR_OK;
 }
 
+/* What was typed wrong may be the token, which is not said again: what an error says ends up in logs. */
+static enum err_code refuse_option(const char *text, struct err *err)
+{
+    return err_set(err, ERR_USAGE, "option %.*s is not known or lacks its value",
+                   (int)strcspn(text, "="), text);
+}
+
+static enum err_code refuse_word(const char *text, struct err *err)
+{
+    if (strstr(text, "captain-"))
+        return err_set(err, ERR_USAGE, "a join token needs --token before it");
+    return err_set(err, ERR_USAGE, "\"%.100s\" is too much", text);
+}
+
 static enum err_code read_all(int argc, char **argv, const struct option *known,
                               struct options *ret, struct err *err)
 {
@@ -141,8 +155,7 @@ static enum err_code read_all(int argc, char **argv, const struct option *known,
     optind = 1;
     while ((key = getopt_long(argc, argv, "", known, NULL)) != -1) {
         if (key == '?')
-            return err_set(err, ERR_USAGE, "option %s is not known or lacks its value",
-                           argv[optind - 1]);
+            return refuse_option(argv[optind - 1], err);
         enum err_code code = take(key, optarg, ret, err);
         if (code != ERR_OK)
             return code;
@@ -150,7 +163,7 @@ static enum err_code read_all(int argc, char **argv, const struct option *known,
     if (optind < argc && ret->root)
         ret->file = argv[optind++];
     if (optind < argc)
-        return err_set(err, ERR_USAGE, "\"%.100s\" is too much", argv[optind]);
+        return refuse_word(argv[optind], err);
     return check(ret, err);
 }
 

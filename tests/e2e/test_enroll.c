@@ -147,6 +147,22 @@ static void test_enroll__believes_no_answer_that_is_not_for_it(void **state)
     }
 }
 
+static void test_enroll__never_says_a_token_that_was_put_in_the_wrong_place(void **state)
+{
+    struct admission *a = *state;
+    const char *seed = strrchr(a->token_text, '-') + 1;
+    const char *joined = admission_path(a, "x--tokn=%s", a->token_text);
+    const char *const rows[][6] = {
+        {"enroll", "--config", "agent.json", a->token_text, NULL},
+        {"enroll", "--config", "agent.json", strstr(joined, "--tokn"), NULL},
+        {"enroll", "--config", "agent.json", strstr(joined, "tokn"), NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(admission_end(a, admission_start(a, rows[i], NULL)), 2);
+        assert_null(strstr(admission_said(a), seed));
+    }
+}
+
 static void test_enroll__says_why_captain_refuses(void **state)
 {
     struct admission *a = *state;
@@ -351,6 +367,7 @@ int main(void)
         TEST(test_enroll__that_is_not_approved_in_time_goes_on_when_run_again),
         TEST(test_enroll__that_was_killed_ends_in_the_same_place),
         TEST(test_enroll__believes_no_answer_that_is_not_for_it),
+        TEST(test_enroll__never_says_a_token_that_was_put_in_the_wrong_place),
         TEST(test_enroll__says_why_captain_refuses),
         TEST(test_enroll__takes_only_what_the_fingerprint_stands_for),
         TEST(test_enroll__refuses_the_bundle_of_another_tenant),
