@@ -3,135 +3,41 @@
  * `captain init`, nats-server with the file it wrote, `captain serve` and the first admin: TLS and roles
  * everywhere, by the real programs.
  */
-#include <jansson.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
+#include "tests/e2e/secure.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/mem.h"
 #include "common/sign.h"
-#include "tests/support/bus_probe.h"
-#include "tests/support/port.h"
-#include "tests/support/proc.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
 
-enum { ARENA_BYTES = 4 << 20, RUN_MS = 60000, WAIT_MS = 60000, PATH_BYTES = 512, ARGS_MAX = 24 };
-
-struct fleet {
-    struct arena arena;
-    char *dir;
-    char folder[PATH_BYTES], out[PATH_BYTES], xdg[PATH_BYTES];
-    uint16_t nats_port, store_port;
-    struct proc *nats, *captain;
-};
-
-static int set_up(void **state)
+static void make(struct secure *fleet)
 {
-    struct fleet *fleet = mem_new(1, sizeof *fleet);
-    arena_init(&fleet->arena, ARENA_BYTES);
-    fleet->dir = tempdir_make();
-    (void)snprintf(fleet->folder, sizeof fleet->folder, "%s/fleet", fleet->dir);
-    (void)snprintf(fleet->out, sizeof fleet->out, "%s/out", fleet->dir);
-    (void)snprintf(fleet->xdg, sizeof fleet->xdg, "XDG_CONFIG_HOME=%s/config", fleet->dir);
-    fleet->nats_port = port_free();
-    fleet->store_port = port_free();
-    *state = fleet;
-    return 0;
+    if (secure_init(fleet, (const char *const[]){NULL}) != 0)
+        fail_msg("captain init: %s", secure_said(fleet));
 }
 
-static int tear_down(void **state)
+static void start_both(struct secure *fleet)
 {
-    struct fleet *fleet = *state;
-    proc_free(fleet->captain);
-    proc_free(fleet->nats);
-    tempdir_remove(fleet->dir);
-    arena_fini(&fleet->arena);
-    mem_free(fleet);
-    return 0;
+    secure_start_nats(fleet);
+    secure_start_captain(fleet);
 }
 
-/* Runs captain with these words; its exit code. What it said is in fleet->out. */
-static int captain(struct fleet *fleet, const char *const *words)
+static void end_both(struct secure *fleet)
 {
-    const char *argv[ARGS_MAX] = {getenv("CAPTAIN_BIN")};
-    const char *env[] = {fleet->xdg, "USER=ada", NULL};
-    for (size_t i = 0; words[i]; i++)
-        argv[i + 1] = words[i];
-    (void)unlink(fleet->out);
-    return proc_run(&(struct proc_options){.argv = argv, .env = env, .out_path = fleet->out},
-                    RUN_MS);
-}
-#define CAPTAIN(fleet, ...) captain(fleet, (const char *const[]){__VA_ARGS__, NULL})
-
-static const char *said(struct fleet *fleet)
-{
-    char *text = tempdir_read(fleet->out, NULL);
-    const char *copy = arena_strdup(&fleet->arena, text ? text : "");
-    free(text);
-    return copy;
+    secure_end(&fleet->captain);
+    secure_end(&fleet->nats);
 }
 
-static char *url(struct fleet *fleet)
+static void wait_status(struct secure *fleet)
 {
-    return arena_printf(&fleet->arena, "tls://localhost:%u", fleet->nats_port);
-}
-
-static void make(struct fleet *fleet)
-{
-    const char *listen = arena_printf(&fleet->arena, "127.0.0.1:%u", fleet->store_port);
-    int code = CAPTAIN(fleet, "init", fleet->folder, "--tenant", "acme", "--host", "localhost",
-                       "--url", url(fleet), "--listen", listen);
-    if (code != 0)
-        fail_msg("captain init ends with %d: %s", code, said(fleet));
-}
-
-static struct proc *start(struct fleet *fleet, const char *log, const char *const *argv)
-{
-    const char *env[] = {fleet->xdg, NULL};
-    const char *path = arena_printf(&fleet->arena, "%s/%s", fleet->dir, log);
-    return proc_start(&(struct proc_options){.argv = argv, .env = env, .out_path = path});
-}
-
-static void start_both(struct fleet *fleet)
-{
-    const char *conf = arena_printf(&fleet->arena, "%s/nats/server.conf", fleet->folder);
-    const char *nats[] = {"nats-server", "-c", conf, NULL};
-    const char *serve[] = {getenv("CAPTAIN_BIN"), "serve", "--data", fleet->folder, NULL};
-    fleet->nats = start(fleet, "nats.log", nats);
-    fleet->captain = start(fleet, "captain.log", serve);
-}
-
-static void end_both(struct fleet *fleet)
-{
-    proc_signal(fleet->captain, SIGTERM);
-    assert_true(proc_wait(fleet->captain, RUN_MS, NULL));
-    proc_signal(fleet->nats, SIGTERM);
-    assert_true(proc_wait(fleet->nats, RUN_MS, NULL));
-    proc_free(fleet->captain);
-    proc_free(fleet->nats);
-    fleet->captain = fleet->nats = NULL;
-}
-
-static bool answers(void *arg)
-{
-    return CAPTAIN(arg, "status", "--timeout", "1s") == 0;
-}
-
-static void wait_status(struct fleet *fleet)
-{
-    if (!wait_until(answers, fleet, WAIT_MS)) {
-        char *log = tempdir_path(fleet->dir, "captain.log");
-        fail_msg("captain status: %s\n%s", said(fleet), tempdir_read(log, NULL));
-    }
-    assert_non_null(strstr(said(fleet), "tenant acme"));
+    secure_wait_captain(fleet);
+    assert_non_null(strstr(secure_said(fleet), "tenant acme"));
 }
 
 static bool is_settled(void *arg)
@@ -141,17 +47,17 @@ static bool is_settled(void *arg)
 }
 
 /* One that connects without credentials; with tls it trusts the fleet's CA. */
-static bool is_refused(struct fleet *fleet, bool tls)
+static bool is_refused(struct secure *fleet, bool tls)
 {
     struct bus_probe probe;
     const char *plain = arena_printf(&fleet->arena, "nats://localhost:%u", fleet->nats_port);
-    struct bus_options options = bus_probe_options(tls ? url(fleet) : plain);
+    struct bus_options options = bus_probe_options(tls ? fleet->url : plain);
     options.write_deadline_ms = 5000;
     if (tls)
         options.tls_ca_path = arena_printf(&fleet->arena, "%s/nats/tls/ca.pem", fleet->folder);
     bus_probe_open(&probe, &options);
     assert_int_equal(bus_start(probe.bus, &probe.err), ERR_OK);
-    assert_true(wait_turning(probe.loop, is_settled, &probe, WAIT_MS));
+    assert_true(wait_turning(probe.loop, is_settled, &probe, SECURE_WAIT_MS));
     bool refused = probe.connected == 0 && (!tls || strstr(probe.text, "uthorization"));
     if (!refused)
         print_message("connected %u, told \"%s\"\n", probe.connected, probe.text);
@@ -161,7 +67,7 @@ static bool is_refused(struct fleet *fleet, bool tls)
 
 static void test_init__makes_a_fleet_that_runs_with_tls_and_roles(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     make(fleet);
     start_both(fleet);
     wait_status(fleet);
@@ -178,12 +84,12 @@ static void test_init__makes_a_fleet_that_runs_with_tls_and_roles(void **state)
 /* Captain answers only where the asker may listen itself: not on a subject that feeds a stream. */
 static void test_init__an_answer_goes_only_to_the_askers_inbox(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     struct bus_probe captains, admin;
     make(fleet);
     start_both(fleet);
     wait_status(fleet);
-    struct bus_options options = bus_probe_options(url(fleet));
+    struct bus_options options = bus_probe_options(fleet->url);
     options.write_deadline_ms = 5000;
     options.tls_ca_path = arena_printf(&fleet->arena, "%s/nats/tls/ca.pem", fleet->folder);
     options.creds_path = arena_printf(&fleet->arena, "%s/captain.creds", fleet->folder);
@@ -198,17 +104,17 @@ static void test_init__an_answer_goes_only_to_the_askers_inbox(void **state)
                                  "event.lyon.gw-17", &admin.err),
                      ERR_OK);
     /* One that is answered comes back behind it. */
-    assert_int_equal(bus_probe_request(&admin, "api.ada.status.show", "", WAIT_MS), ERR_OK);
+    assert_int_equal(bus_probe_request(&admin, "api.ada.status.show", "", SECURE_WAIT_MS), ERR_OK);
     turn_for(captains.loop, 100);
     assert_int_equal(captains.messages, 0);
     bus_probe_close(&admin);
     bus_probe_close(&captains);
     assert_int_equal(CAPTAIN(fleet, "log", "ls", "--kind", "incident.noted"), 0);
-    assert_non_null(strstr(said(fleet), "incident.noted"));
+    assert_non_null(strstr(secure_said(fleet), "incident.noted"));
 }
 
 /* The reply of captain's HTTP server to a request over TLS, with the fleet's CA and no other trusted. */
-static const char *https_get(struct fleet *fleet, const char *path, const char *name)
+static const char *https_get(struct secure *fleet, const char *path, const char *name)
 {
     const char *request = arena_printf(&fleet->arena, "GET %s HTTP/1.0\r\n\r\n", path);
     const char *in = arena_printf(&fleet->arena, "%s/request", fleet->dir);
@@ -229,13 +135,13 @@ static const char *https_get(struct fleet *fleet, const char *path, const char *
     tempdir_write(in, request, strlen(request));
     (void)unlink(fleet->out);
     (void)proc_run(&(struct proc_options){.argv = argv, .in_path = in, .out_path = fleet->out},
-                   RUN_MS);
-    return said(fleet);
+                   SECURE_RUN_MS);
+    return secure_said(fleet);
 }
 
 static void test_init__artifacts_and_trust_are_served_over_tls(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     static const char name[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     make(fleet);
     start_both(fleet);
@@ -250,13 +156,13 @@ static void test_init__artifacts_and_trust_are_served_over_tls(void **state)
 
 static void test_init__a_folder_that_is_not_empty_is_refused(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     struct stat st;
     make(fleet);
     const char *keys = arena_printf(&fleet->arena, "%s/keys/root.key", fleet->folder);
     char *before = tempdir_read(keys, NULL);
     assert_int_equal(CAPTAIN(fleet, "init", fleet->folder, "--context", "other"), 5);
-    assert_non_null(strstr(said(fleet), "not an empty folder"));
+    assert_non_null(strstr(secure_said(fleet), "not an empty folder"));
     char *after = tempdir_read(keys, NULL);
     assert_string_equal(before, after);
     free(before);
@@ -265,7 +171,7 @@ static void test_init__a_folder_that_is_not_empty_is_refused(void **state)
     /* Nor is the context of another fleet lost. */
     const char *second = arena_printf(&fleet->arena, "%s/second", fleet->dir);
     assert_int_equal(CAPTAIN(fleet, "init", second, "--tenant", "acme"), 5);
-    assert_non_null(strstr(said(fleet), "context acme"));
+    assert_non_null(strstr(secure_said(fleet), "context acme"));
     assert_int_equal(stat(second, &st), -1);
     /* An empty folder is as good as none. */
     assert_int_equal(mkdir(second, 0755), 0);
@@ -275,7 +181,7 @@ static void test_init__a_folder_that_is_not_empty_is_refused(void **state)
     assert_int_equal(CAPTAIN(fleet, "context", "show", "second"), 0);
 }
 
-static bool has(struct fleet *fleet, const char *name)
+static bool has(struct secure *fleet, const char *name)
 {
     struct stat st;
     return stat(arena_printf(&fleet->arena, "%s/%s", fleet->folder, name), &st) == 0;
@@ -284,7 +190,7 @@ static bool has(struct fleet *fleet, const char *name)
 /* Keys of offline roles are not made, and captain does not start before they have signed. */
 static void test_init__offline_keys_sign_later(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     const char *listen = arena_printf(&fleet->arena, "127.0.0.1:%u", fleet->store_port);
     const char *bad = "release=00000000000000000000000000000000000000000000000000000000000000ff";
     assert_int_equal(CAPTAIN(fleet, "init", fleet->folder, "--add", bad), 2);
@@ -302,9 +208,9 @@ static void test_init__offline_keys_sign_later(void **state)
                              "localhost", "--add", add, "--threshold", "root=2"),
                      2);
     assert_int_equal(CAPTAIN(fleet, "init", fleet->folder, "--tenant", "acme", "--host",
-                             "localhost", "--url", url(fleet), "--listen", listen, "--add", add),
+                             "localhost", "--url", fleet->url, "--listen", listen, "--add", add),
                      0);
-    assert_non_null(strstr(said(fleet), "captain root sign"));
+    assert_non_null(strstr(secure_said(fleet), "captain root sign"));
     assert_false(has(fleet, "keys/root.key"));
     assert_false(has(fleet, "keys/release.key"));
     assert_true(has(fleet, "keys/desired.key"));
@@ -312,7 +218,7 @@ static void test_init__offline_keys_sign_later(void **state)
 
     const char *root = arena_printf(&fleet->arena, "%s/keys/root.dsse", fleet->folder);
     if (CAPTAIN(fleet, "root", "sign", root, "--key", key) != 0)
-        fail_msg("captain root sign: %s", said(fleet));
+        fail_msg("captain root sign: %s", secure_said(fleet));
     start_both(fleet);
     wait_status(fleet);
     assert_true(has(fleet, "root.dsse"));
@@ -320,7 +226,7 @@ static void test_init__offline_keys_sign_later(void **state)
 
 static void test_init__the_certificate_can_be_renewed(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     make(fleet);
     const char *path = arena_printf(&fleet->arena, "%s/nats/tls/server.pem", fleet->folder);
     const char *verify[] = {"openssl",         "x509", "-noout", "-checkhost",
@@ -333,8 +239,8 @@ static void test_init__the_certificate_can_be_renewed(void **state)
     char *after = tempdir_read(path, NULL);
     assert_string_not_equal(before, after);
     (void)unlink(fleet->out);
-    assert_int_equal(proc_run(&options, RUN_MS), 0);
-    assert_non_null(strstr(said(fleet), "does match"));
+    assert_int_equal(proc_run(&options, SECURE_RUN_MS), 0);
+    assert_non_null(strstr(secure_said(fleet), "does match"));
     free(before);
     free(after);
     start_both(fleet);
@@ -344,10 +250,10 @@ static void test_init__the_certificate_can_be_renewed(void **state)
     assert_int_equal(unlink(ca_key), 0);
     assert_int_equal(CAPTAIN(fleet, "init", fleet->folder, "--yes", "--host", "captain.example"),
                      3);
-    assert_non_null(strstr(said(fleet), "ca.key"));
+    assert_non_null(strstr(secure_said(fleet), "ca.key"));
 }
 
-static bool is_private(struct fleet *fleet, const char *name)
+static bool is_private(struct secure *fleet, const char *name)
 {
     struct stat st;
     assert_int_equal(stat(arena_printf(&fleet->arena, "%s/%s", fleet->folder, name), &st), 0);
@@ -356,7 +262,7 @@ static bool is_private(struct fleet *fleet, const char *name)
 
 static void test_init__what_is_secret_is_private(void **state)
 {
-    struct fleet *fleet = *state;
+    struct secure *fleet = *state;
     static const char *const names[] = {"",
                                         "captain.json",
                                         "captain.creds",
@@ -382,11 +288,11 @@ static void test_init__what_is_secret_is_private(void **state)
         if (!is_private(fleet, names[i]))
             fail_msg("%s can be read by others", names[i]);
     /* What it says to the person holds no secret either. */
-    assert_null(strstr(said(fleet), "SU"));
-    assert_null(strstr(said(fleet), "eyJ"));
+    assert_null(strstr(secure_said(fleet), "SU"));
+    assert_null(strstr(secure_said(fleet), "eyJ"));
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, secure_set_up, secure_tear_down)
 
 int main(void)
 {
