@@ -191,7 +191,7 @@ static enum err_code check_signatures(const struct envelope *envelope, const str
                                       struct bytes pae, struct err *err)
 {
     size_t signers = 0;
-    for (size_t i = 0; i < role->keys_len; i++)
+    for (size_t i = 0; i < role->keys_len && (signers == 0 || signers < role->threshold); i++)
         if (!key_is_repeated(role, i) && key_signed(role->keys[i], pae, envelope))
             signers++;
     if (signers == 0)
