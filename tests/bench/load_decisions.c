@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Decisions as operators make them: `channel set` back and forth between two releases, from CLIENTS
- * connections at once. load_decisions URL CHANNEL RELEASE_A RELEASE_B CLIENTS SECONDS; prints
- * decisions acknowledged per second and the median latency in microseconds.
+ * connections at once. load_decisions URL CHANNEL RELEASE_A RELEASE_B CLIENTS SECONDS [CREDS CA], as
+ * operator "bench"; prints decisions acknowledged per second and the median latency in microseconds.
  */
 #include <nats/nats.h>
 #include <pthread.h>
@@ -73,6 +73,12 @@ static void *run(void *arg)
     must(natsOptions_Create(&options) == NATS_OK, "options");
     must(natsOptions_SetURL(options, client->argv[1]) == NATS_OK, "url");
     must(natsOptions_SetSendAsap(options, true) == NATS_OK, "asap");
+    if (client->argv[7])
+        must(natsOptions_SetUserCredentialsFromFiles(options, client->argv[7], NULL) == NATS_OK &&
+                 natsOptions_SetSecure(options, true) == NATS_OK &&
+                 natsOptions_LoadCATrustedCertificates(options, client->argv[8]) == NATS_OK &&
+                 natsOptions_SetCustomInboxPrefix(options, "_INBOX.op.bench") == NATS_OK,
+             "credentials");
     must(natsConnection_Connect(&nc, options) == NATS_OK, "connect");
     natsOptions_Destroy(options);
     struct arena arena;
@@ -94,7 +100,8 @@ static int compare(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    must(argc == 7, "usage: load_decisions URL CHANNEL RELEASE_A RELEASE_B CLIENTS SECONDS;");
+    must(argc == 7 || argc == 9,
+         "usage: load_decisions URL CHANNEL RELEASE_A RELEASE_B CLIENTS SECONDS [CREDS CA];");
     long clients_len = strtol(argv[5], NULL, 10), seconds = strtol(argv[6], NULL, 10);
     must(clients_len >= 1 && clients_len <= CLIENTS_MAX, "CLIENTS from 1 to 64;");
     struct client clients[CLIENTS_MAX];
