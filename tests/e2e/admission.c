@@ -10,22 +10,11 @@
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/nkey.h"
+#include "tests/support/root_doc.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
 
 enum { ARENA_BYTES = 32 << 20 };
-
-char *admission_path(struct admission *a, const char *fmt, ...)
-{
-    char name[256];
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(name, sizeof name, fmt, args);
-    va_end(args);
-    char *path = arena_printf(&a->arena, "%s/%s", a->dir, name);
-    assert_non_null(path);
-    return path;
-}
 
 static void must(struct admission *a, enum err_code code)
 {
@@ -263,22 +252,13 @@ static void open_captain(struct admission *a, const char *url)
 
 static struct bytes make_root(struct admission *a, const char *tenant)
 {
-    struct bytes root[] = {bytes_of(a->root_key.public_key, SIGN_PUBLIC_BYTES)};
-    struct bytes release[] = {bytes_of(a->release_key.public_key, SIGN_PUBLIC_BYTES)};
-    struct role roles[] = {
-        {.name = "root", .threshold = 1, .keys = root, .keys_len = 1},
-        {.name = "release", .threshold = 1, .keys = release, .keys_len = 1},
-        {.name = "desired", .threshold = 1, .keys = release, .keys_len = 1},
-    };
-    struct root document = {.tenant = tenant,
-                            .version = 1,
-                            .expires_ms = clock_unix_ms() + 3600 * 1000,
-                            .roles = roles,
-                            .roles_len = 3};
-    struct bytes payload, sealed;
-    must(a, codec_encode(&codec_root, &document, &a->arena, &payload, &a->err));
-    must(a, sign_seal(SIGN_TYPE_ROOT, payload, &a->root_key, 1, &a->arena, &sealed, &a->err));
-    return sealed;
+    const struct root_doc doc = {.tenant = tenant,
+                                 .version = 1,
+                                 .expires_ms = clock_unix_ms() + 3600 * 1000,
+                                 .root = &a->root_key,
+                                 .release = &a->release_key,
+                                 .desired = &a->release_key};
+    return root_doc_seal(&doc, &a->root_key, 1, &a->arena);
 }
 
 void admission_serve(struct admission *a)
@@ -359,7 +339,7 @@ struct proc *admission_enroll(struct admission *a, const char *token, const char
                           "--wait",
                           wait,
                           NULL};
-    return admission_start(a, args, NULL);
+    return admission_start(a, args, a->env);
 }
 
 int admission_end(struct admission *a, struct proc *proc)

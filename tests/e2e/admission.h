@@ -19,6 +19,7 @@
 #include "tests/support/fault_http.h"
 #include "tests/support/nats_server.h"
 #include "tests/support/proc.h"
+#include "tests/support/tempdir.h"
 
 enum { ADMISSION_WAIT_MS = 60000 };
 
@@ -46,8 +47,9 @@ struct admission {
     char token_text[JOIN_TOKEN_TEXT];
     struct trust_bundle bundle; /* as served; admission_serve after a change */
     char fingerprint[DIGEST_HEX];
-    char log[256];     /* of the programs */
-    const char *extra; /* of agent.json, ", \"a\": 1" */
+    char log[256];          /* of the programs */
+    const char *extra;      /* of agent.json, ", \"a\": 1" */
+    const char *const *env; /* added to that of admission_enroll; NULL: none */
 
     /* how it answers */
     enum admission_answer answer;
@@ -69,7 +71,8 @@ int admission_teardown(void **state);
 
 /* Serves the bundle as it now is, with a root document if it has none; the fingerprint is its own. */
 void admission_serve(struct admission *a);
-char *admission_path(struct admission *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* admission_path(a, fmt, ...): a path in its folder. */
+#define admission_path(a, ...) tempdir_in(&(a)->arena, (a)->dir, __VA_ARGS__)
 /* agent.json without bus and root, as after enrolment. */
 void admission_write_config(struct admission *a);
 /* The PEM of a certificate authority that signed nothing here. */

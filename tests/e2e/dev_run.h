@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -73,4 +74,17 @@ static inline int finish(struct run *run, int64_t ms)
     assert_true(ended);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
+}
+
+static inline bool says(struct run *run, const char *text)
+{
+    char *err = tempdir_read(run->err, NULL);
+    bool found = err && strstr(err, text);
+    free(err);
+    return found;
+}
+
+static inline bool agents_report(void *arg)
+{
+    return says(arg, "agents report");
 }

@@ -24,15 +24,11 @@
 #include "tests/support/nats_server.h"
 #include "tests/support/port.h"
 #include "tests/support/proc.h"
+#include "tests/support/root_doc.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
 
 /* ---- documents ---- */
-
-static struct bytes key_bytes(const struct sign_key *key)
-{
-    return bytes_of(key->public_key, SIGN_PUBLIC_BYTES);
-}
 
 struct bytes house_seal(struct house *h, const char *type, const struct codec_type *codec,
                         const void *message, const struct sign_key *key, uint8_t *ret_digest)
@@ -48,33 +44,15 @@ struct bytes house_seal(struct house *h, const char *type, const struct codec_ty
     return envelope;
 }
 
-char *house_path_in(struct house *h, const char *fmt, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    char *path = arena_printf(&h->arena, "%s/%s", h->dir, text);
-    assert_non_null(path);
-    return path;
-}
-
 static void write_root(struct house *h)
 {
-    struct bytes root[] = {key_bytes(&h->root_key)}, release[] = {key_bytes(&h->release_key)},
-                 desired[] = {key_bytes(&h->desired_key)};
-    struct role roles[] = {
-        {.name = "root", .threshold = 1, .keys = root, .keys_len = 1},
-        {.name = "release", .threshold = 1, .keys = release, .keys_len = 1},
-        {.name = "desired", .threshold = 1, .keys = desired, .keys_len = 1},
-    };
-    struct root document = {.tenant = "default",
-                            .version = 1,
-                            .expires_ms = clock_unix_ms() + 3600 * 1000,
-                            .roles = roles,
-                            .roles_len = 3};
-    struct bytes sealed = house_seal(h, SIGN_TYPE_ROOT, &codec_root, &document, &h->root_key, NULL);
+    const struct root_doc doc = {.tenant = "default",
+                                 .version = 1,
+                                 .expires_ms = clock_unix_ms() + 3600 * 1000,
+                                 .root = &h->root_key,
+                                 .release = &h->release_key,
+                                 .desired = &h->desired_key};
+    const struct bytes sealed = root_doc_seal(&doc, &h->root_key, 1, &h->arena);
     tempdir_write(house_path_in(h, "root.dsse"), sealed.ptr, sealed.len);
 }
 

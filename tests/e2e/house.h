@@ -19,6 +19,7 @@
 #include "proto/codec.h"
 #include "tests/support/nats_server.h"
 #include "tests/support/proc.h"
+#include "tests/support/tempdir.h"
 
 enum {
     ARENA_BYTES = 16 << 20,
@@ -49,7 +50,7 @@ struct house {
     struct sign_key root_key, release_key, desired_key, foreign_key;
     uint64_t generation, decision, sequence;
     const char *extra,
-        *app_extra; /* of the configuration, ", \"a\": 1"; set before it is written */
+        *app_extra;               /* of the configuration, ", \"a\": 1"; set before it is written */
     const char *const *agent_env; /* added to the agent's environment; NULL: none */
     int64_t ahead_ms;             /* of captain's clock: what it signs */
     /* what desired says beside the release: base, cohort, rollout, lease */
@@ -86,7 +87,8 @@ struct recipe {
 int house_setup(void **state);
 int house_teardown(void **state);
 
-char *house_path_in(struct house *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* house_path_in(h, fmt, ...): a path in its folder. */
+#define house_path_in(h, ...) tempdir_in(&(h)->arena, (h)->dir, __VA_ARGS__)
 struct bytes house_seal(struct house *h, const char *type, const struct codec_type *codec,
                         const void *message, const struct sign_key *key, uint8_t *ret_digest);
 struct released house_release(struct house *h, const struct recipe *recipe);

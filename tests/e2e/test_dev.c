@@ -48,8 +48,6 @@ static bool names(const char *pid, const char *what, const char *text_in_it)
     return strstr(text, text_in_it) != NULL;
 }
 
-/* The environment carries XDG_CONFIG_HOME inside the folder, and services run with agent's paths.
- */
 /* Its working folder lies there: true for the services of agents. */
 static bool works_in(const char *pid, const char *dir)
 {
@@ -60,6 +58,7 @@ static bool works_in(const char *pid, const char *dir)
     return strncmp(folder, dir, strlen(dir)) == 0;
 }
 
+/* The environment carries XDG_CONFIG_HOME inside the folder, and services run with agent's paths. */
 static bool no_process_left(void *arg)
 {
     struct run *run = arg;
@@ -71,19 +70,6 @@ static bool no_process_left(void *arg)
                   names(entry->d_name, "environ", run->dir)));
     (void)closedir(proc);
     return none;
-}
-
-static bool says(struct run *run, const char *text)
-{
-    char *err = tempdir_read(run->err, NULL);
-    bool found = err && strstr(err, text);
-    free(err);
-    return found;
-}
-
-static bool agents_report(void *arg)
-{
-    return says(arg, "agents report");
 }
 
 static void test_dev__check_proves_that_the_good_one_arrives_and_the_bad_one_goes_back(void **state)

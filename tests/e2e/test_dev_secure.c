@@ -22,19 +22,6 @@
 
 enum { CUT_MS = 5000 };
 
-static bool says(struct run *run, const char *text)
-{
-    char *err = tempdir_read(run->err, NULL);
-    bool found = err && strstr(err, text);
-    free(err);
-    return found;
-}
-
-static bool agents_report(void *arg)
-{
-    return says(arg, "agents report");
-}
-
 /* The only entry of the run's folder; "": none. */
 static void work_folder(struct run *run, char ret[300])
 {

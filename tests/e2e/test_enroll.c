@@ -301,19 +301,8 @@ static void test_enroll__takes_the_token_from_where_no_one_sees_it(void **state)
 {
     struct admission *a = *state;
     const char *env[] = {arena_printf(&a->arena, "JOIN=%s", a->token_text), NULL};
-    const char *url =
-        arena_printf(&a->arena, "http://127.0.0.1:%u", (unsigned)fault_http_port(a->http));
-    const char *args[] = {"enroll",
-                          "--config",
-                          admission_path(a, "agent.json"),
-                          "--url",
-                          url,
-                          "--token",
-                          "env://JOIN",
-                          "--fingerprint",
-                          a->fingerprint,
-                          NULL};
-    assert_int_equal(admission_end(a, admission_start(a, args, env)), 0);
+    a->env = env;
+    assert_int_equal(admission_end(a, admission_enroll(a, "env://JOIN", "20s")), 0);
     assert_null(strstr(admission_said(a), a->token_text + 35)); /* its secret half */
 }
 

@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/clock.h"
 #include "tests/e2e/house.h"
+#include "tests/support/root_doc.h"
 #include "tests/support/wait.h"
 
 #define DAY_MS (24 * INT64_C(3600000))
@@ -127,26 +128,13 @@ static void test_trust__clock_ten_years_ahead_installs_nothing_and_says_why(void
 static struct bytes root_of(struct house *h, uint64_t version, int64_t expires_ms,
                             const struct sign_key *signers, size_t signers_len)
 {
-    const struct sign_key *keys[3] = {&h->root_key, &h->release_key, &h->desired_key};
-    static const char *const names[3] = {"root", "release", "desired"};
-    struct bytes publics[3], payload, envelope = {0};
-    struct role roles[3];
-    struct err err;
-    for (size_t i = 0; i < 3; i++) {
-        publics[i] = bytes_of(keys[i]->public_key, SIGN_PUBLIC_BYTES);
-        roles[i] =
-            (struct role){.name = names[i], .threshold = 1, .keys = &publics[i], .keys_len = 1};
-    }
-    struct root root = {.tenant = "default",
-                        .version = version,
-                        .expires_ms = expires_ms,
-                        .roles = roles,
-                        .roles_len = 3};
-    if (codec_encode(&codec_root, &root, &h->arena, &payload, &err) != ERR_OK ||
-        sign_seal(SIGN_TYPE_ROOT, payload, signers, signers_len, &h->arena, &envelope, &err) !=
-            ERR_OK)
-        fail_msg("%s", err.text);
-    return envelope;
+    const struct root_doc doc = {.tenant = "default",
+                                 .version = version,
+                                 .expires_ms = expires_ms,
+                                 .root = &h->root_key,
+                                 .release = &h->release_key,
+                                 .desired = &h->desired_key};
+    return root_doc_seal(&doc, signers, signers_len, &h->arena);
 }
 
 static void publish_root(struct house *h, uint64_t version, struct bytes envelope)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -15,6 +16,20 @@ char *tempdir_path(const char *dir, const char *name)
     char *path = NULL;
     if (asprintf(&path, "%s/%s", dir, name) < 0) {
         support_die(errno, "no memory for a path");
+    }
+    return path;
+}
+
+char *tempdir_in(struct arena *arena, const char *dir, const char *fmt, ...)
+{
+    char name[512];
+    va_list args;
+    va_start(args, fmt);
+    const int len = vsnprintf(name, sizeof name, fmt, args);
+    va_end(args);
+    char *path = arena_printf(arena, "%s/%s", dir, name);
+    if (len < 0 || (size_t)len >= sizeof name || path == NULL) {
+        support_die(0, "no room for a path in %s", dir);
     }
     return path;
 }

@@ -25,6 +25,8 @@
 #include "tests/support/proc.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
+#include "tests/unit/captain/assert_ok.h"
+#include "tests/unit/captain/captain_run.h"
 
 enum { WAIT_MS = 20000, CONTENT_LEN = 700000, PARALLEL = 100 };
 static const char epoch[] = "01HF7YAT00AAAAAAAAAAAAAAAA";
@@ -48,12 +50,6 @@ struct world {
     unsigned parallel_done, parallel_ok;
 };
 
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
-
 /* This program again, as a captain: a fork alone would share the bus library's dead threads. */
 static inline void captain_start(struct world *w)
 {
@@ -67,12 +63,7 @@ static inline void captain_start(struct world *w)
 static inline int captain_main(const char *folder, const char *url)
 {
     const struct captain_options options = {.folder = folder, .nats_url = url, .flush_ms = 50};
-    struct err err = {0};
-    log_open("captain", LOG_LEVEL_INFO);
-    const enum err_code code = captain_serve(&options, &err);
-    if (code != ERR_OK)
-        log_err("captain", &err);
-    return (int)code;
+    return captain_run(&options);
 }
 
 static inline int captain_end(struct world *w, int sig)

@@ -27,6 +27,7 @@
 #include "tests/support/nats_server.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
+#include "tests/unit/captain/assert_ok.h"
 
 enum { WAIT_MS = 20000, NOTHING_MS = 300, REVOKED_MAX = 16, TENANT_DEVICES = 1000 };
 
@@ -65,12 +66,6 @@ struct ticket {
     char id[ULID_TEXT];
     struct sign_key key;
 };
-
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
 
 /* Captain. */
 

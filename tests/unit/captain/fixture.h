@@ -21,6 +21,7 @@
 #include "common/hash.h"
 #include "proto/codec.h"
 #include "tests/support/tempdir.h"
+#include "tests/unit/captain/assert_ok.h"
 
 #define FIXTURE_NOW_MS INT64_C(1800000000000)
 
@@ -33,12 +34,6 @@ struct fixture {
     struct arena arena;
     struct err err;
 };
-
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
 
 static inline void fixture_open(struct fixture *f)
 {
@@ -61,6 +56,21 @@ static inline void fixture_close(struct fixture *f)
     keys_close(&f->keys);
     arena_fini(&f->arena);
     tempdir_remove(f->dir);
+}
+
+static inline int fixture_set_up(void **state)
+{
+    struct fixture *f = mem_new(1, sizeof *f);
+    fixture_open(f);
+    *state = f;
+    return 0;
+}
+
+static inline int fixture_tear_down(void **state)
+{
+    fixture_close(*state);
+    mem_free(*state);
+    return 0;
 }
 
 /* A signed release document and its digest. */

@@ -22,6 +22,7 @@
 #include "tests/support/nats_server.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
+#include "tests/unit/captain/assert_ok.h"
 
 enum {
     WAIT_MS = 20000,
@@ -54,12 +55,6 @@ struct world {
     bool plays_jetstream;
     unsigned asked; /* for stream EVENTS, of the JetStream played */
 };
-
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
 
 static inline void on_captain_event(void *arg, enum bus_event event, const char *text,
                                     uint64_t count)

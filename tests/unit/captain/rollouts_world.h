@@ -33,6 +33,8 @@
 #include "tests/support/proc.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/wait.h"
+#include "tests/unit/captain/assert_ok.h"
+#include "tests/unit/captain/captain_run.h"
 
 enum {
     WAIT_MS = 30000,
@@ -113,12 +115,6 @@ struct world {
     char error[ERR_TEXT_MAX];
 };
 
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
-
 /* Captain. */
 
 static inline void captain_start(struct world *w)
@@ -133,12 +129,7 @@ static inline void captain_start(struct world *w)
 static inline int captain_main(const char *folder, const char *url)
 {
     const struct captain_options options = {.folder = folder, .nats_url = url, .flush_ms = 50};
-    struct err err = {0};
-    log_open("captain", LOG_LEVEL_INFO);
-    const enum err_code code = captain_serve(&options, &err);
-    if (code != ERR_OK)
-        log_err("captain", &err);
-    return (int)code;
+    return captain_run(&options);
 }
 
 static inline int captain_end(struct world *w, int sig)

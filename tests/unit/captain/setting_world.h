@@ -24,12 +24,7 @@ static inline int setting_main(const char *folder, const char *url)
         .nats_url = url,
         .flush_ms = 50,
         .master_key = getenv("SETTING_MASTER") ? "env:SETTING_MASTER" : NULL};
-    struct err err = {0};
-    log_open("captain", LOG_LEVEL_INFO);
-    const enum err_code code = captain_serve(&options, &err);
-    if (code != ERR_OK)
-        log_err("captain", &err);
-    return (int)code;
+    return captain_run(&options);
 }
 
 static inline int set_up_keyless(void **state)

@@ -6,21 +6,6 @@
 
 #include "common/file.h"
 
-static int set_up(void **state)
-{
-    struct fixture *f = mem_new(1, sizeof *f);
-    fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture_close(*state);
-    mem_free(*state);
-    return 0;
-}
-
 static void path_of(const struct fixture *f, const char *name, char ret[static PATH_MAX])
 {
     (void)snprintf(ret, PATH_MAX, "%s/%s", f->dir, name);
@@ -193,24 +178,26 @@ static void test_keys__refuse_what_the_root_revoked_or_put_below_the_floor(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_keys__are_made_once_and_loaded_after, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_keys__are_for_nobody_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_keys__are_made_once_and_loaded_after, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_keys__are_for_nobody_else, fixture_set_up,
+                                        fixture_tear_down),
         cmocka_unit_test(test_keys__a_missing_one_is_named_and_not_replaced),
         cmocka_unit_test_setup_teardown(test_keys__the_devices_copy_of_the_root_is_written_again,
-                                        set_up, tear_down),
+                                        fixture_set_up, fixture_tear_down),
         cmocka_unit_test_setup_teardown(test_keys__a_first_start_that_was_cut_off_begins_again,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_keys__of_another_tenant_are_refused, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_keys__a_root_of_other_keys_is_refused, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_keys__of_root_and_releases_may_be_elsewhere, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_keys__open_only_releases_of_the_release_key, set_up,
-                                        tear_down),
+                                        fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_keys__of_another_tenant_are_refused, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_keys__a_root_of_other_keys_is_refused, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_keys__of_root_and_releases_may_be_elsewhere,
+                                        fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_keys__open_only_releases_of_the_release_key,
+                                        fixture_set_up, fixture_tear_down),
         cmocka_unit_test_setup_teardown(
-            test_keys__refuse_what_the_root_revoked_or_put_below_the_floor, set_up, tear_down),
+            test_keys__refuse_what_the_root_revoked_or_put_below_the_floor, fixture_set_up,
+            fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

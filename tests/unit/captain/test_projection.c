@@ -7,21 +7,6 @@
 #include "captain/io/store/release.h"
 #include "captain/projection.h"
 
-static int set_up(void **state)
-{
-    struct fixture *f = mem_new(1, sizeof *f);
-    fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture_close(*state);
-    mem_free(*state);
-    return 0;
-}
-
 static enum err_code apply(struct fixture *f, uint64_t seq, const char *kind, struct bytes body)
 {
     struct log_entry entry = {.seq = seq,
@@ -163,14 +148,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_projection__brings_a_release_into_table_and_store,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_projection__moves_a_channel, set_up, tear_down),
+                                        fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_projection__moves_a_channel, fixture_set_up,
+                                        fixture_tear_down),
         cmocka_unit_test_setup_teardown(
-            test_projection__the_mark_goes_only_with_the_newest_generation, set_up, tear_down),
+            test_projection__the_mark_goes_only_with_the_newest_generation, fixture_set_up,
+            fixture_tear_down),
         cmocka_unit_test_setup_teardown(test_projection__refuses_what_contradicts_the_tables,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_projection__knows_its_kinds_and_no_other, set_up,
-                                        tear_down),
+                                        fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_projection__knows_its_kinds_and_no_other,
+                                        fixture_set_up, fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include "common/base/cohort.h"
 #include "common/base/mem.h"
+#include "tests/unit/captain/assert_ok.h"
 
 enum { ARENA_BYTES = 64 << 20, MEMBERS = 3 };
 static const char id[] = "01HF7YAT00AAAAAAAAAAAAAAAA";
@@ -37,12 +38,6 @@ static int tear_down(void **state)
     mem_free(w);
     return 0;
 }
-
-#define assert_ok(w, call)                                                                         \
-    do {                                                                                           \
-        if ((call) != ERR_OK)                                                                      \
-            fail_msg("%s: %s", #call, (w)->err.text);                                              \
-    } while (0)
 
 static const char *const sites[] = {"north", "south", ""};
 static const char *const groups[] = {"x86", ""};

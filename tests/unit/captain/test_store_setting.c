@@ -9,21 +9,6 @@
 #include "captain/projection.h"
 #include "common/base/cohort.h"
 
-static int set_up(void **state)
-{
-    struct fixture *f = mem_new(1, sizeof *f);
-    fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture_close(*state);
-    mem_free(*state);
-    return 0;
-}
-
 static void apply(struct fixture *f, uint64_t seq, const char *kind, const struct codec_type *type,
                   const void *body)
 {
@@ -254,7 +239,7 @@ static void test_store_setting__a_device_confirms_what_a_document_brought(void *
     assert_int_equal(confirmed, 0);
 }
 
-#define SETTING_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define SETTING_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(void)
 {
