@@ -99,35 +99,49 @@ static struct artifact pack(struct house *h, const struct recipe *recipe)
     };
 }
 
-struct released house_release(struct house *h, const struct recipe *recipe)
+/* sh -c TEXT; nothing for NULL. */
+static const char *const *shell(struct house *h, const char *text, size_t *ret_len)
+{
+    const char **words = arena_alloc(&h->arena, 3 * sizeof *words);
+    assert_non_null(words);
+    words[0] = "sh";
+    words[1] = "-c";
+    words[2] = text;
+    *ret_len = text ? 3 : 0;
+    return words;
+}
+
+static struct service service_of(struct house *h, const struct recipe *recipe)
 {
     static const char *const serve[] = {"busybox",           "httpd", "-f", "-p",
                                         "127.0.0.1:${PORT}", "-h",    "www"};
-    static const char *const crash[] = {"sh", "-c", "exit 7"};
-    const char *shell[] = {"sh", "-c", "", NULL};
-    const char *hook[] = {"sh", "-c", recipe->pre_stop ? recipe->pre_stop : ""};
-    const char *also[] = {"sh", "-c", recipe->also ? recipe->also : ""};
-    const char *reload[] = {"sh", "-c", recipe->reload ? recipe->reload : ""};
-    if (recipe->command)
-        shell[2] = arena_printf(&h->arena, "%s; exec busybox httpd -f -p 127.0.0.1:${PORT} -h www",
-                                recipe->command);
-    struct artifact artifact = pack(h, recipe);
     struct service service = {.name = "web",
-                              .command = recipe->crashes ? crash : serve,
-                              .command_len = recipe->crashes ? 3 : ARRAY_LEN(serve),
-                              .pre_stop = hook,
-                              .pre_stop_len = recipe->pre_stop ? 3 : 0,
+                              .command = serve,
+                              .command_len = ARRAY_LEN(serve),
                               .stop_timeout_ms = 2000,
                               .restart_min_ms = 50,
                               .restart_max_ms = 200,
-                              .reload_signal = recipe->reload_signal,
-                              .reload = reload,
-                              .reload_len = recipe->reload ? 3 : 0};
-    if (recipe->command) {
-        service.command = shell;
-        service.command_len = 3;
-    }
-    struct check checks[] = {
+                              .reload_signal = recipe->reload_signal};
+    service.pre_stop = shell(h, recipe->pre_stop, &service.pre_stop_len);
+    service.reload = shell(h, recipe->reload, &service.reload_len);
+    if (recipe->crashes)
+        service.command = shell(h, "exit 7", &service.command_len);
+    else if (recipe->command)
+        service.command =
+            shell(h,
+                  arena_printf(&h->arena, "%s; exec busybox httpd -f -p 127.0.0.1:${PORT} -h www",
+                               recipe->command),
+                  &service.command_len);
+    return service;
+}
+
+struct released house_release(struct house *h, const struct recipe *recipe)
+{
+    size_t also_len;
+    const char *const *also = shell(h, recipe->also, &also_len);
+    const struct artifact artifact = pack(h, recipe);
+    const struct service service = service_of(h, recipe);
+    const struct check checks[] = {
         {.name = "content",
          .kind = CHECK_KIND_HTTP,
          .url = "http://127.0.0.1:${PORT}/index.html",
@@ -138,22 +152,22 @@ struct released house_release(struct house *h, const struct recipe *recipe)
         {.name = "also",
          .kind = CHECK_KIND_EXEC,
          .command = also,
-         .command_len = 3,
+         .command_len = also_len,
          .interval_ms = 200,
          .unhealthy_threshold = 1},
     };
-    struct release document = {.app = "hello",
-                               .version = recipe->version,
-                               .sequence = ++h->sequence,
-                               .created_ms = clock_unix_ms(),
-                               .artifacts = &artifact,
-                               .artifacts_len = 1,
-                               .services = &service,
-                               .services_len = 1,
-                               .checks = checks,
-                               .checks_len = recipe->also ? 3 : 2,
-                               .data_version = 1,
-                               .confirm_ms = CONFIRM_MS};
+    const struct release document = {.app = "hello",
+                                     .version = recipe->version,
+                                     .sequence = ++h->sequence,
+                                     .created_ms = clock_unix_ms(),
+                                     .artifacts = &artifact,
+                                     .artifacts_len = 1,
+                                     .services = &service,
+                                     .services_len = 1,
+                                     .checks = checks,
+                                     .checks_len = recipe->also ? 3 : 2,
+                                     .data_version = 1,
+                                     .confirm_ms = CONFIRM_MS};
     struct released ret;
     struct bytes sealed =
         house_seal(h, SIGN_TYPE_RELEASE, &codec_release, &document,

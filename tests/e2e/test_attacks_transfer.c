@@ -143,59 +143,73 @@ test_attacks_transfer__artifact_for_another_architecture_is_wrong_target_16(void
 
 /* A hook that no artifact brought: the folder holds what was signed and nothing else, so there is no such program, and
  * what was planted where the transfer's user may write is gone. */
+/* The digest of a release that captain has; to be freed. */
+static char *digest_of(struct world *world, const char *name)
+{
+    char *out = NULL;
+    const char *const words[] = {"--json", "release", "show", name, NULL};
+    assert_int_equal(world_cli(world, words, &out, NULL), 0);
+    json_t *release = json_loads(out, 0, NULL);
+    const char *digest = json_string_value(json_object_get(release, "digest"));
+    assert_non_null(digest);
+    char *copy = strdup(digest);
+    json_decref(release);
+    free(out);
+    return copy;
+}
+
+/* A program that touches the mark when it runs. */
+static void plant_hook(const char *folder, const char *mark)
+{
+    char name[PATH_MAX + 32], script[PATH_MAX + 64];
+    (void)snprintf(script, sizeof script, "#!/bin/sh\ntouch %s\n", mark);
+    (void)snprintf(name, sizeof name, "%s/hook", folder);
+    tempdir_write(name, script, strlen(script));
+    assert_int_equal(chmod(name, 0755), 0);
+}
+
+static bool is_there(const char *folder, const char *what)
+{
+    struct stat st;
+    char name[PATH_MAX + 32];
+    (void)snprintf(name, sizeof name, "%s/%s", folder, what);
+    return lstat(name, &st) == 0;
+}
+
 static void test_attacks_transfer__a_hook_that_no_artifact_brought_does_not_run(void **state)
 {
     (void)state;
-    char path[PATH_MAX], name[PATH_MAX + 32];
+    char apps[PATH_MAX], path[2 * PATH_MAX], name[2 * PATH_MAX + 32], mark[PATH_MAX];
     struct world *world = start();
     create(world, HEAD "artifacts:\n  - {path: hello-1.0/www, to: www}\n"
                        "services:\n  - {name: web, command: [busybox, httpd, -f, -p, "
                        "\"127.0.0.1:${PORT}\", -h, www], pre_stop: [./hook], stop_timeout: 2s}\n"
                        "confirm: 1s\n");
     /* Where a helper gone bad would put it: in the release that is to come. */
-    char *out = NULL;
-    assert_int_equal(world_cli(world,
-                               (const char *[]){"--json", "release", "show", "hello@1.1", NULL},
-                               &out, NULL),
-                     0);
-    json_t *release = json_loads(out, 0, NULL);
-    const char *digest = json_string_value(json_object_get(release, "digest"));
-    assert_non_null(digest);
-    (void)snprintf(path, sizeof path, "%s/data/apps/hello/staging/%s", world->agents[0].dir,
-                   digest);
-    assert_int_equal(mkdir(path, 0700), 0);
-    char mark[PATH_MAX], script[PATH_MAX + 64];
+    char *digest = digest_of(world, "hello@1.1");
     (void)snprintf(mark, sizeof mark, "%s/mark", world->dir);
-    (void)snprintf(script, sizeof script, "#!/bin/sh\ntouch %s\n", mark);
+    (void)snprintf(apps, sizeof apps, "%s/data/apps/hello", world->agents[0].dir);
+    (void)snprintf(path, sizeof path, "%s/staging/%s", apps, digest);
+    assert_int_equal(mkdir(path, 0700), 0);
+    plant_hook(path, mark);
     static const char *const folders[] = {"incoming", "unpack", "unpack/tree"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         (void)snprintf(name, sizeof name, "%s/%s", path, folders[i]);
         assert_int_equal(mkdir(name, 0777), 0);
-        (void)snprintf(name, sizeof name, "%s/%s/hook", path, folders[i]);
-        tempdir_write(name, script, strlen(script));
-        assert_int_equal(chmod(name, 0755), 0);
+        plant_hook(name, mark);
     }
-    (void)snprintf(name, sizeof name, "%s/hook", path);
-    tempdir_write(name, script, strlen(script));
-    assert_int_equal(chmod(name, 0755), 0);
     world_channel_set(world, "hello@1.1");
     world_wait_healthy(world, 1, 30000);
     world_release(world, "1.2", "/index.html"); /* stops 1.1, whose hook is asked */
     world_channel_set(world, "hello@1.2");
     world_wait_serving(world, "1.2", 30000);
-    struct stat st;
-    assert_int_equal(lstat(mark, &st), -1);
-    (void)snprintf(path, sizeof path, "%s/data/apps/hello/releases/%s", world->agents[0].dir,
-                   digest);
-    assert_int_equal(lstat(path, &st), 0);
-    (void)snprintf(name, sizeof name, "%s/root/hook", path);
-    assert_int_equal(lstat(name, &st), -1);
-    (void)snprintf(name, sizeof name, "%s/hook", path);
-    assert_int_equal(lstat(name, &st), -1);
-    (void)snprintf(name, sizeof name, "%s/incoming", path);
-    assert_int_equal(lstat(name, &st), -1);
-    json_decref(release);
-    free(out);
+    assert_false(is_there(world->dir, "mark"));
+    (void)snprintf(path, sizeof path, "%s/releases/%s", apps, digest);
+    assert_true(is_there(path, "."));
+    assert_false(is_there(path, "root/hook"));
+    assert_false(is_there(path, "hook"));
+    assert_false(is_there(path, "incoming"));
+    free(digest);
     world_free(world);
 }
 

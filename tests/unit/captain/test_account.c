@@ -176,70 +176,80 @@ static bool may_hear(struct fleet *fleet, struct bus_probe *probe, const char *s
     return bus_probe_wait(probe, &probe->messages, before + 1, QUIET_MS);
 }
 
+/* The device Lyon/gw-17. */
+static const char *const SAYS[] = {
+    "health.Lyon.gw-17",
+    "telemetry.Lyon.gw-17",
+    "event.Lyon.gw-17",
+    "lease.Lyon.gw-17",
+    "renew.Lyon.gw-17",
+    "$JS.API.DIRECT.GET.DESIRED.desired.device.Lyon.gw-17",
+    "$JS.API.DIRECT.GET.DESIRED.desired.channel.app.stable",
+    "$JS.API.DIRECT.GET.DESIRED.desired.root.2",
+};
+static const char *const SAYS_NOT[] = {
+    "health.Lyon.gw-18",
+    "health.Paris.gw-17",
+    "health.lyon.gw-17",
+    "event.Lyon.gw-18",
+    "renew.Lyon.gw-18",
+    "enroll",
+    "desired.device.Lyon.gw-17",
+    "desired.channel.app.stable",
+    "dn.channel.app.stable",
+    "dn.root.2",
+    "ack.Lyon.gw-17",
+    "log.decision",
+    "captain.holder",
+    "api.ada.status.show",
+    "_INBOX.captain.x",
+    "_INBOX.Lyon.gw-17.x",
+    "$JS.API.DIRECT.GET.DESIRED.desired.device.Lyon.gw-18",
+    "$JS.API.DIRECT.GET.LOG.log.decision",
+    "$JS.API.STREAM.INFO.DESIRED",
+};
+static const char *const HEARS[] = {"dn.device.Lyon.gw-17", "dn.channel.app.stable", "dn.root.2",
+                                    "ack.Lyon.gw-17", "_INBOX.Lyon.gw-17.x.1"};
+static const char *const HEARS_NOT[] = {
+    "dn.device.Lyon.gw-18",      "ack.Lyon.gw-18",    "_INBOX.Lyon.gw-18.x",
+    "_INBOX.captain.x",          "health.Lyon.gw-18", "event.Lyon.gw-17",
+    "desired.device.Lyon.gw-17", "_INBOX.op.ada.x",   "api.ada.status.show"};
+
+static void expect_says(struct fleet *fleet, struct bus_probe *device)
+{
+    for (size_t i = 0; i < ARRAY_LEN(SAYS); i++)
+        if (!may_say(fleet, device, SAYS[i]))
+            fail_msg("the device may not publish %s", SAYS[i]);
+    for (size_t i = 0; i < ARRAY_LEN(SAYS_NOT); i++)
+        if (may_say(fleet, device, SAYS_NOT[i]))
+            fail_msg("the device may publish %s", SAYS_NOT[i]);
+}
+
+static void expect_hears(struct fleet *fleet, struct bus_probe *device)
+{
+    for (size_t i = 0; i < ARRAY_LEN(HEARS); i++)
+        if (!may_hear(fleet, device, HEARS[i]))
+            fail_msg("the device does not hear %s", HEARS[i]);
+    for (size_t i = 0; i < ARRAY_LEN(HEARS_NOT); i++)
+        if (may_hear(fleet, device, HEARS_NOT[i]))
+            fail_msg("the device hears %s", HEARS_NOT[i]);
+}
+
 static void test_account__a_device_speaks_and_hears_only_as_itself(void **state)
 {
     struct fleet *fleet = *state;
     struct bus_probe device;
     struct sign_key key;
-    static const char *const own[] = {
-        "health.Lyon.gw-17",
-        "telemetry.Lyon.gw-17",
-        "event.Lyon.gw-17",
-        "lease.Lyon.gw-17",
-        "renew.Lyon.gw-17",
-        "$JS.API.DIRECT.GET.DESIRED.desired.device.Lyon.gw-17",
-        "$JS.API.DIRECT.GET.DESIRED.desired.channel.app.stable",
-        "$JS.API.DIRECT.GET.DESIRED.desired.root.2",
-    };
-    static const char *const foreign[] = {
-        "health.Lyon.gw-18",
-        "health.Paris.gw-17",
-        "health.lyon.gw-17",
-        "event.Lyon.gw-18",
-        "renew.Lyon.gw-18",
-        "enroll",
-        "desired.device.Lyon.gw-17",
-        "desired.channel.app.stable",
-        "dn.channel.app.stable",
-        "dn.root.2",
-        "ack.Lyon.gw-17",
-        "log.decision",
-        "captain.holder",
-        "api.ada.status.show",
-        "_INBOX.captain.x",
-        "_INBOX.Lyon.gw-17.x",
-        "$JS.API.DIRECT.GET.DESIRED.desired.device.Lyon.gw-18",
-        "$JS.API.DIRECT.GET.LOG.log.decision",
-        "$JS.API.STREAM.INFO.DESIRED",
-    };
-    static const char *const hears[] = {"dn.device.Lyon.gw-17", "dn.channel.app.stable",
-                                        "dn.root.2", "ack.Lyon.gw-17", "_INBOX.Lyon.gw-17.x.1"};
-    static const char *const not_its_own[] = {
-        "dn.device.Lyon.gw-18",      "ack.Lyon.gw-18",    "_INBOX.Lyon.gw-18.x",
-        "_INBOX.captain.x",          "health.Lyon.gw-18", "event.Lyon.gw-17",
-        "desired.device.Lyon.gw-17", "_INBOX.op.ada.x",   "api.ada.status.show"};
+    static const char *const asks[] = {"dn.device.Lyon.gw-17", "dn.channel.*.*",        "dn.root.*",
+                                       "ack.Lyon.gw-17",       "_INBOX.Lyon.gw-17.x.1", ">"};
     open_device(fleet, &device, &key);
-    bus_probe_subscribe(&device, "dn.device.Lyon.gw-17");
-    bus_probe_subscribe(&device, "dn.channel.*.*");
-    bus_probe_subscribe(&device, "dn.root.*");
-    bus_probe_subscribe(&device, "ack.Lyon.gw-17");
-    for (size_t i = 0; i < ARRAY_LEN(not_its_own); i++)
-        bus_probe_subscribe(&device, not_its_own[i]);
-    bus_probe_subscribe(&device, ">");
-    bus_probe_subscribe(&device, "_INBOX.Lyon.gw-17.x.1");
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++)
+        bus_probe_subscribe(&device, asks[i]);
+    for (size_t i = 0; i < ARRAY_LEN(HEARS_NOT); i++)
+        bus_probe_subscribe(&device, HEARS_NOT[i]);
     bus_probe_start(&device);
-    for (size_t i = 0; i < ARRAY_LEN(own); i++)
-        if (!may_say(fleet, &device, own[i]))
-            fail_msg("the device may not publish %s", own[i]);
-    for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
-        if (may_say(fleet, &device, foreign[i]))
-            fail_msg("the device may publish %s", foreign[i]);
-    for (size_t i = 0; i < ARRAY_LEN(hears); i++)
-        if (!may_hear(fleet, &device, hears[i]))
-            fail_msg("the device does not hear %s", hears[i]);
-    for (size_t i = 0; i < ARRAY_LEN(not_its_own); i++)
-        if (may_hear(fleet, &device, not_its_own[i]))
-            fail_msg("the device hears %s", not_its_own[i]);
+    expect_says(fleet, &device);
+    expect_hears(fleet, &device);
     bus_probe_close(&device);
 }
 
