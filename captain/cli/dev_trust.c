@@ -9,6 +9,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "captain/cli/device.h"
@@ -23,6 +24,7 @@ enum {
     SHOWN_BYTES = 8, /* of the secret's digest; as many as the page shows */
     CUT_MS = 5000,   /* a revoked device has lost contact by then */
     AGAIN_MS = 15000,
+    DENIED = 4, /* exit code */
     LOG_MAX_BYTES = 16 << 20,
 };
 
@@ -91,6 +93,20 @@ enum err_code dev_trust_settings(struct dev *dev, struct err *err)
 
 /* ---- people ---- */
 
+/* The command must end as one that may not be. */
+static enum err_code is_denied(struct dev *dev, const char *const *words, struct err *err)
+{
+    const enum err_code code = dev_run(dev, words, err);
+    if (code == ERR_OK)
+        return err_set(err, ERR_FAILED, "it was done while %s", dev->step);
+    if (code != ERR_FAILED || !dev->command.ended || !WIFEXITED(dev->command.status) ||
+        WEXITSTATUS(dev->command.status) != DENIED)
+        return code;
+    dev->failed = NULL;
+    *err = (struct err){0};
+    return ERR_OK;
+}
+
 enum err_code dev_trust_people(struct dev *dev, struct err *err)
 {
     const char *creds = arena_printf(dev->arena, "%s/wall.creds", dev->dir);
@@ -107,7 +123,17 @@ enum err_code dev_trust_people(struct dev *dev, struct err *err)
     if (dev_run(dev, (const char *const[]){"--operator", "wall", "--creds", creds, "status", NULL},
                 err))
         return err->code;
-    dev_say(dev, "operator wall, a viewer: its credential shows the fleet");
+    dev->step = "trying more than a viewer may";
+    if (is_denied(dev,
+                  (const char *const[]){"--operator", "wall", "--creds", creds, "freeze",
+                                        "--reason", "shown by captain dev", NULL},
+                  err))
+        return err->code;
+    dev_say(dev, "operator wall, a viewer: its credential shows the fleet, and freezes nothing");
+    dev->step = "asking captain doctor";
+    if (dev_run(dev, (const char *const[]){"doctor", NULL}, err))
+        return err->code;
+    dev_say(dev, "captain doctor: nothing is broken");
     return ERR_OK;
 }
 
