@@ -151,8 +151,7 @@ static void test_rollouts__one_does_not_wait_for_who_was_put_out(void **state)
     struct log_list page;
     w->sims[3].online = false;
     start_rollout(w, "hello@1.1", POLICY);
-    assert_true(turn_until(w, some_are_on_two, WAIT_MS));
-    put_out(w, w->sims[3].name);
+    put_out(w, w->sims[3].name); /* it may be the canary: then nobody moves before this */
     await_state(w, w->rollout, "succeeded");
     assert_int_equal(running(w, w->two), DEVICES - 1);
     ask_ok(w, "log.ls", &codec_log_query, &query, &codec_log_list, &page);
