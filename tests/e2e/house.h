@@ -127,5 +127,5 @@ void house_wait_page(struct house *h, const char *text);
 void house_expect_kinds(struct house *h, uint64_t from, const enum event_kind *kinds, size_t len);
 /* Wants it, starts the agent if there is none, waits until it is confirmed and served. */
 struct released house_install(struct house *h, const struct recipe *recipe);
-/* The process that listens, by its command line. */
+/* The process that listens, by its command line; -1: none, -2: more than one for seconds. */
 pid_t house_service_pid(struct house *h);

@@ -134,21 +134,39 @@ struct released house_install(struct house *h, const struct recipe *recipe)
 }
 
 /* The process that listens, by its command line. */
-pid_t house_service_pid(struct house *h)
+enum { SERVER_ALONE_MS = 5000 };
+
+struct server {
+    struct house *h;
+    pid_t pid; /* -1: none, -2: more than one */
+};
+
+/* While it answers it has a child of the same name. */
+static bool is_not_two(void *arg)
 {
+    struct server *server = arg;
+    struct house *h = server->h;
     char *out = house_path_in(h, "pgrep.txt"),
          *pattern = arena_printf(&h->arena, "httpd -f -p 127.0.0.1:%u", h->service_port);
     (void)unlink(out);
     const char *argv[] = {"pgrep", "-f", "--", pattern, NULL};
     struct proc_options options = {.argv = argv, .out_path = out};
+    server->pid = -1;
     if (proc_run(&options, 10000) != 0)
-        return -1;
+        return true;
     char *text = tempdir_read(out, NULL);
     char *end;
     long pid = strtol(text, &end, 10);
-    bool one = end != text && str_equal(end, "\n");
+    server->pid = end != text && str_equal(end, "\n") ? (pid_t)pid : -2;
     free(text);
-    return one ? (pid_t)pid : -2; /* more than one */
+    return server->pid != -2;
+}
+
+pid_t house_service_pid(struct house *h)
+{
+    struct server server = {.h = h, .pid = -1};
+    (void)wait_until(is_not_two, &server, SERVER_ALONE_MS);
+    return server.pid;
 }
 
 struct words {
