@@ -171,7 +171,7 @@ static void plant_hook(const char *folder, const char *mark)
 static bool is_there(const char *folder, const char *what)
 {
     struct stat st;
-    char name[PATH_MAX + 32];
+    char name[2 * PATH_MAX + 32];
     (void)snprintf(name, sizeof name, "%s/%s", folder, what);
     return lstat(name, &st) == 0;
 }
